@@ -1,0 +1,149 @@
+// Package config decodes opsbot.yaml strictly and names every wrong key.
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Config is what opsbot.yaml says, with the environment variables applied.
+// The zero value is a server without Slack, with SQLite in the working
+// directory and no environments: enough to lint.
+type Config struct {
+	Slack        Slack                  `yaml:"slack"`
+	Database     string                 `yaml:"database"` // sqlite:PATH or postgres://…
+	HTTP         HTTP                   `yaml:"http"`
+	Runbooks     []string               `yaml:"runbooks"` // folders, relative to the file
+	Groups       map[string]Group       `yaml:"groups"`
+	Policy       Policy                 `yaml:"policy"`
+	Identities   Identities             `yaml:"identities"`
+	Environments map[string]Environment `yaml:"environments"`
+	Log          Log                    `yaml:"log"`
+
+	File string `yaml:"-"` // where it was read from; "" for none
+}
+
+// Slack says how to reach the workspace.
+type Slack struct {
+	BotToken        Secret `yaml:"bot_token"`
+	AppToken        Secret `yaml:"app_token"`
+	APIURL          string `yaml:"api_url"` // another Slack, such as the simulator; "" is slack.com
+	IncidentChannel string `yaml:"incident_channel"`
+	OpsChannel      string `yaml:"ops_channel"`
+}
+
+// HTTP is the server for health, metrics and webhooks.
+type HTTP struct {
+	Addr string `yaml:"addr"` // host:port; "" serves nothing
+}
+
+// Log says how much is logged.
+type Log struct {
+	Level  string `yaml:"level"`  // debug info warn error; "" is info
+	Format string `yaml:"format"` // text or json; "" is json
+}
+
+// A Group is a set of people: a Slack user group, named users, or both.
+type Group struct {
+	Usergroup string   `yaml:"usergroup"` // the group's handle, without @
+	Users     []string `yaml:"users"`     // user ids
+}
+
+// Policy is the floor under what a runbook asks for.
+type Policy struct {
+	Review Review `yaml:"review"`
+}
+
+// Review says how many people other than the starter must agree.
+type Review struct {
+	Destructive         *int `yaml:"destructive"`          // nil: 1
+	DestructiveCritical *int `yaml:"destructive_critical"` // in a critical environment; nil: 2
+}
+
+// Identities says who sits at a terminal.
+type Identities struct {
+	Unix map[string]string `yaml:"unix"` // account name → Slack user id
+}
+
+// An Environment is a set of systems that a run can choose.
+type Environment struct {
+	Critical    bool                  `yaml:"critical"`
+	Default     bool                  `yaml:"default"`
+	Connections map[string]Connection `yaml:"connections"`
+}
+
+// A Connection leads to one system. Exactly one of Redis, Postgres, Docker,
+// HTTP, Prometheus and Host is set; it is the connection's kind.
+type Connection struct {
+	Redis      string `yaml:"redis"`      // redis://host:port/db
+	Postgres   string `yaml:"postgres"`   // postgres://user@host/database
+	Docker     string `yaml:"docker"`     // unix:///path or tcp://host:port
+	HTTP       string `yaml:"http"`       // base URL
+	Prometheus string `yaml:"prometheus"` // base URL
+	Host       bool   `yaml:"host"`       // this machine
+
+	Username        string             `yaml:"username"`
+	Password        Secret             `yaml:"password"`
+	Token           Secret             `yaml:"token"`
+	PureCache       bool               `yaml:"pure_cache"`
+	MaintenanceUser string             `yaml:"maintenance_user"`
+	Project         string             `yaml:"project"`
+	ComposeFile     string             `yaml:"compose_file"`
+	Lists           map[string]List    `yaml:"lists"`
+	Commands        map[string]Command `yaml:"commands"`
+	Files           map[string]string  `yaml:"files"`
+}
+
+// A List is a set of paths for http.warm: one path for each value of user.
+type List struct {
+	Path string `yaml:"path"` // with {user} where a value goes
+	User string `yaml:"user"` // file:PATH with one value per line, or values separated by commas
+}
+
+// A Command is a named command that exec.run may start.
+type Command struct {
+	Argv    []string `yaml:"argv"`
+	Effect  string   `yaml:"effect"` // read, change or destructive
+	Env     []string `yaml:"env"`    // names of variables that are passed on
+	Dir     string   `yaml:"dir"`
+	Timeout Duration `yaml:"timeout"`
+}
+
+// A Duration is a time.Duration written as "30s" or "5m".
+type Duration time.Duration
+
+// Kind returns which of the kinds the connection is, and "" unless exactly one
+// is set.
+func (c Connection) Kind() string {
+	kind, n := "", 0
+	for k, set := range map[string]bool{
+		"redis": c.Redis != "", "postgres": c.Postgres != "", "docker": c.Docker != "",
+		"http": c.HTTP != "", "prometheus": c.Prometheus != "", "host": c.Host || c.Commands != nil || c.Files != nil,
+	} {
+		if set {
+			kind, n = k, n+1
+		}
+	}
+	if n != 1 {
+		return ""
+	}
+	return kind
+}
+
+// WithoutPassword returns a URL as it may be shown: the password is left out,
+// and a text that is no URL is not shown at all.
+func WithoutPassword(raw string) string {
+	if rest, ok := strings.CutPrefix(raw, "sqlite:"); ok {
+		return "sqlite:" + rest
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme == "" {
+		return "(not a URL)"
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	u.RawQuery = ""
+	return u.String()
+}

@@ -1,0 +1,145 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"opsbot/internal/config"
+)
+
+func noEnv(string) string { return "" }
+
+// The example is what people copy, so it must be read without a complaint.
+func TestExampleIsValid(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Load("../../docs/opsbot.example.yaml", noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prod := cfg.Environments["production"]
+	if !prod.Critical || !prod.Default || prod.Connections["cache"].Kind() != "redis" || prod.Connections["api"].Kind() != "http" {
+		t.Errorf("production was read as %+v", prod)
+	}
+	if got, want := prod.Connections["api"].Lists["cache-warmup"].User, "file:"+filepath.Join("../../docs", "warm-users.txt"); got != want {
+		t.Errorf("list file = %q, want %q: relative paths start at the file's folder", got, want)
+	}
+	if got := cfg.Slack.BotToken.String(); got != "env:SLACK_BOT_TOKEN" {
+		t.Errorf("bot token reference = %q", got)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "slak:\n  bot_token: env:A\n", `f.yaml:1:1: unknown key "slak"; did you mean "slack"?`},
+		{"unknown keys all at once", "slack:\n  bot_tokn: env:A\nhttp:\n  adr: x\n", "f.yaml:2:3: unknown key \"slack.bot_tokn\"; did you mean \"bot_token\"?\nf.yaml:4:3: unknown key \"http.adr\"; did you mean \"addr\"?"},
+		{"unknown key in a connection", "environments:\n  demo:\n    connections:\n      cache: { redis: \"redis://h:1/0\", pasword: env:P }\n", `f.yaml:4:40: unknown key "environments.demo.connections.cache.pasword"; did you mean "password"?`},
+		{"literal secret", "slack:\n  bot_token: xoxb-123\n", "f.yaml:2:14: a secret is given as env:NAME, file:PATH or command:PROGRAM ARGS, never in the file itself"},
+		{"password in a URL", "environments:\n  demo:\n    connections:\n      cache: { redis: \"redis://:hunter2@h:1/0\" }\n", "f.yaml:4:16: a password does not belong into the URL; write password: env:NAME beside it"},
+		{"password in the database", "database: postgres://u:hunter2@h/d\n", "f.yaml:1:1: a password does not belong into the file; set PGPASSWORD, or the whole URL in OPSBOT_DATABASE"},
+		{"two kinds", "environments:\n  demo:\n    connections:\n      x: { redis: \"redis://h\", http: \"http://h\" }\n", "f.yaml:4:7: a connection needs exactly one of redis, postgres, docker, http, prometheus, host"},
+		{"two defaults", "environments:\n  a: { default: true }\n  b: { default: true }\n", "f.yaml:3:8: only one environment can be the default; a and b are"},
+		{"empty group", "groups:\n  sre: {}\n", `f.yaml:2:3: the group "sre" has neither a usergroup nor users: nobody could be in it`},
+		{"name instead of id", "groups:\n  sre: { users: [ann] }\n", `f.yaml:2:10: "ann" is not a Slack user id such as U024BE7LH (profile → ⋮ → Copy member ID)`},
+		{"database", "database: mysql://h/d\n", `f.yaml:1:1: the database is sqlite:PATH or postgres://…, not "mysql://h/d"`},
+		{"address", "http: { addr: \"8080\" }\n", `f.yaml:1:9: http.addr is host:port such as 127.0.0.1:8080, not "8080"`},
+		{"reviewers", "policy: { review: { destructive: -1 } }\n", "f.yaml:1:21: policy.review.destructive is a number of people from 0 to 10"},
+		{"two documents", "a: 1\n---\nb: 1\n", "f.yaml: there is more than one YAML document; put everything into one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg, err := config.Decode("f.yaml", []byte(c.text))
+			if err == nil {
+				t.Fatalf("Decode accepted it: %+v", cfg)
+			}
+			if diff := cmp.Diff(c.want, err.Error()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "xoxb-123") {
+				t.Errorf("the error repeats a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestSyntaxAndTypeErrorsHavePositions(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"slack: [\n", "runbooks: 7\n", "environments: { demo: { critical: maybe } }\n", "a: b: c\n"} {
+		_, err := config.Decode("f.yaml", []byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), "f.yaml:1:") && !strings.HasPrefix(err.Error(), "f.yaml:2:") {
+			t.Errorf("Decode(%q) = %v, want a problem with its line", text, err)
+		}
+	}
+}
+
+func TestEnvironmentOverrides(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"OPSBOT_DATABASE": "postgres://u:p@h/d", "SLACK_BOT_TOKEN": "x", "SLACK_API_URL": "http://127.0.0.1:1/api/", "OPSBOT_LOG_LEVEL": "debug", "OPSBOT_HTTP_ADDR": "127.0.0.1:1"}
+	cfg, err := config.Load("", func(k string) string { return env[k] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{cfg.Database, cfg.Slack.BotToken.String(), cfg.Slack.AppToken.String(), cfg.Slack.APIURL, cfg.Log.Level, cfg.HTTP.Addr}
+	want := []string{"postgres://u:p@h/d", "env:SLACK_BOT_TOKEN", "", "http://127.0.0.1:1/api/", "debug", "127.0.0.1:1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	_, err = config.Load("", func(k string) string { return map[string]string{"OPSBOT_LOG_LEVEL": "loud"}[k] })
+	if err == nil || !strings.Contains(err.Error(), "environment variable OPSBOT_LOG_LEVEL") {
+		t.Errorf("a wrong variable gave %v", err)
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte("from-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OPSBOT_TEST_SECRET", "from-env")
+	for ref, want := range map[string]string{"env:OPSBOT_TEST_SECRET": "from-env", "file:" + filepath.Join(dir, "pw"): "from-file", "command:echo from-command": "from-command"} {
+		s, err := config.SecretRef(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Resolve(t.Context()); err != nil || got != want {
+			t.Errorf("Resolve(%s) = %q, %v, want %q", ref, got, err, want)
+		}
+	}
+	missing, _ := config.SecretRef("env:OPSBOT_TEST_NOT_SET")
+	if _, err := missing.Resolve(t.Context()); err == nil || !strings.Contains(err.Error(), "OPSBOT_TEST_NOT_SET is not set") {
+		t.Errorf("a missing variable gave %v", err)
+	}
+}
+
+func TestWithoutPassword(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"postgres://u:p@h/d?password=q": "postgres://u@h/d",
+		"sqlite:a.db":                   "sqlite:a.db",
+		"not a url":                     "(not a URL)",
+	} {
+		if got := config.WithoutPassword(in); got != want {
+			t.Errorf("WithoutPassword(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	example, err := os.ReadFile("../../docs/opsbot.example.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte("environments: { a: { connections: { x: { redis: 1 } } } }"))
+	f.Add([]byte("slack: &a\n  bot_token: *a\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg, err := config.Decode("f.yaml", text)
+		if (cfg == nil) == (err == nil) {
+			t.Errorf("Decode returned %v and %v: exactly one must be there", cfg, err)
+		}
+	})
+}
