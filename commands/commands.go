@@ -45,4 +45,38 @@ type Form struct {
 	Fields  []outbox.Field
 	// Must gives, by field, the exact text that is wanted: a typed confirmation.
 	Must map[string]string
+	// Keep comes back in the submission's Values, unseen by the person.
+	Keep map[string]string
+	// Where is the conversation that the submission belongs to.
+	Where outbox.Conversation
 }
+
+// What a click or a submitted form can ask for. The Subject is opaque to the
+// door that carries it.
+const (
+	// ActionDecide answers an approval: Subject is its id, Values[ValueChoice]
+	// the choice; a form adds ValueReason, ValueTyped and, for each field of a
+	// manual step, FieldPrefix + its name.
+	ActionDecide = "decide"
+	// ActionStop stops the run whose id is the Subject.
+	ActionStop = "stop"
+	// ActionOffer starts the offered runbook whose offer id is the Subject.
+	ActionOffer = "offer"
+	// ActionStart starts the runbook named by the Subject; Values hold
+	// ValueEnvironment, ValueDryRun and, by name, the parameters.
+	ActionStart = "start"
+	// ActionReason repeats the typed line that is the Subject, with ValueReason
+	// as its reason.
+	ActionReason = "reason"
+)
+
+// Names in Request.Values and of a Form's fields. The last two of a start are
+// reserved words of the runbook format, so no parameter has them.
+const (
+	ValueChoice      = "choice"
+	ValueReason      = "reason"
+	ValueTyped       = "typed"
+	ValueEnvironment = "env"
+	ValueDryRun      = "dry-run"
+	FieldPrefix      = "field:"
+)
