@@ -49,6 +49,14 @@ type Delivery struct {
 	TS       string // of the posted message to edit; "" when there is none yet
 	ParentTS string // ts of the message named by Notice.Under, once that is posted
 	Attempts int
+	// ParentChannel is where the message named by Notice.Under was posted; ""
+	// when there is none.
+	ParentChannel string
+	// Tried is set when an earlier lease on the notice ended without Sent, Later
+	// or Drop (a crash, a lost answer): the message may be in Slack already and
+	// must be looked for before it is posted. It outlives a newer version that
+	// takes the notice's place.
+	Tried bool
 }
 
 // A Queue is the outbox as the sender sees it. It is implemented by the store.
