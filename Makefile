@@ -1,0 +1,41 @@
+# Everything a contributor runs. `make` lists the targets.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+SHELL   := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-short check setup build bench fuzz image
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: setup check ## everything CI runs: linters, then all tests with the race detector, on real servers
+	.ci/with-postgres $(GO) test -race -timeout 10m ./...
+
+test-short: ## what needs no server: seconds, anywhere Go runs
+	$(GO) test -short ./...
+
+check: ## gofmt, vet and staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not gofmt-ed: $$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+setup: ## install what the tests need (Debian or Ubuntu as root); elsewhere say what is missing
+	.ci/setup
+
+build: ## bin/opsbot, static and stripped
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/opsbot ./cmd/opsbot
+
+bench: ## every benchmark; docs/benchmarks.md explains the figures
+	.ci/with-postgres $(GO) test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME ?= 30s
+fuzz: ## each fuzz test for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+	  done; done
+
+image: ## the container image; BUILD_IMAGE names the base to build on
+	docker build $(if $(BUILD_IMAGE),--build-arg BUILD_IMAGE=$(BUILD_IMAGE)) --build-arg VERSION=$(VERSION) -t opsbot .
