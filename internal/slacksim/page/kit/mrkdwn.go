@@ -194,9 +194,8 @@ func (w *inliner) inline(s string) {
 				continue
 			}
 		case c == 'h' && (i == 0 || !wordBefore(s, i)):
-			if n := bareURL(s[i:]); n > 0 {
-				u, _ := unescapeAll(s[i : i+n])
-				link{href: u, text: u}.write(w)
+			if l, n := bareURL(s[i:]); n > 0 {
+				l.write(w)
 				i += n
 				continue
 			}
@@ -269,13 +268,13 @@ func unescapeAll(s string) (string, bool) {
 	return t, t != s
 }
 
-// bareURL is the length of the web address that s starts with, or 0. Slack
-// makes those links by itself.
-func bareURL(s string) int {
+// bareURL reads the web address that s starts with; n is its length, or 0.
+// Slack makes those links by itself.
+func bareURL(s string) (l link, n int) {
 	if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
-		return 0
+		return link{}, 0
 	}
-	n := strings.IndexAny(s, " \t\n<>|\"'`*")
+	n = strings.IndexAny(s, " \t\n<>|\"'`*")
 	if n < 0 {
 		n = len(s)
 	}
@@ -288,23 +287,29 @@ func bareURL(s string) int {
 	for n > 0 && strings.IndexByte(".,:;!?)]}_~", s[n-1]) >= 0 {
 		n--
 	}
-	if _, ok := safeURL(s[:n]); !ok {
-		return 0
+	text, _ := unescapeAll(s[:n])
+	href, ok := safeURL(text)
+	if !ok {
+		return link{}, 0
 	}
-	return n
+	return link{href: href, text: text}, n
 }
 
-// safeURL lets the schemes through that a chat may link to.
-func safeURL(s string) (string, bool) {
+// safeURL lets the schemes through that a chat may link to; anything else is
+// "".
+func safeURL(s string) (href string, ok bool) {
 	u, err := url.Parse(strings.TrimSpace(s))
 	if err != nil {
 		return "", false
 	}
 	switch u.Scheme {
 	case "http", "https":
-		return u.String(), u.Host != ""
+		ok = u.Host != ""
 	case "mailto", "tel":
-		return u.String(), u.Opaque != ""
+		ok = u.Opaque != ""
 	}
-	return "", false
+	if !ok {
+		return "", false
+	}
+	return u.String(), true
 }
