@@ -15,10 +15,12 @@ func oneLine(l outbox.Line) Message {
 	who := people(l.Users, l.Groups, "and")
 	said := strings.TrimSpace(clean(l.Text))
 	text := escTo(said, maxText-800)
-	if who != "" {
+	if who != "" && calm(said) && units(said) < 1000 {
+		p.markup(strings.TrimSpace(who + " " + esc(said)))
+	} else {
 		p.markup(who)
+		p.plain(said)
 	}
-	p.plain(said)
 	m := Message{Text: strings.TrimSpace(who + " " + text)}
 	if p.verbatim(l.Code, "all of it is in the file below") {
 		m.File = &File{Name: "output.txt", Title: orElse(line(said, 150), "Output"), Text: l.Code}
@@ -103,7 +105,12 @@ func (p *page) item(i int, it outbox.Item) {
 	if text == "" {
 		return
 	}
-	section := slack.NewSectionBlock(plain(text), nil, nil)
+	object := plain(text)
+	if name != "" && !strings.Contains(name, "*") && calm(text) {
+		text = strings.TrimSpace("*" + esc(name) + "*\n" + esc(detail))
+		object = mrkdwn(text)
+	}
+	section := slack.NewSectionBlock(object, nil, nil)
 	if it.Command != "" {
 		if b := p.button(press{id: fmt.Sprint(idLine, i), value: it.Command, label: orElse(it.Label, "Run")}); b != nil {
 			section.Accessory = slack.NewAccessory(b)

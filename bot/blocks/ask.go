@@ -21,7 +21,7 @@ func ask(a outbox.Ask, at time.Time) Message {
 	open := a.State == "" || a.State == "open"
 
 	p.header(fmt.Sprintf("%s: %s", askTitle(a), step))
-	p.plain(a.Question)
+	p.bold(a.Question)
 	if !open {
 		p.markup(outcome(a, at))
 	}
@@ -245,19 +245,36 @@ func choice(a outbox.Ask, c outbox.Choice, step, env string) press {
 		label: orElse(line(c.Label, maxButton), line(c.ID, maxButton)), style: slack.Style(c.Style),
 	}
 	if b.style == slack.StyleDanger && !opensForm(a, c) {
-		what := ref(a.Number) + " " + step
+		text := step
 		if env != "" {
-			what += " on " + env
+			text += ", on " + env
 		}
-		if t := line(a.Target, 80); t != "" {
-			what += ", " + t
-		}
-		if len(a.Impact) > 0 {
-			what += ": " + line(a.Impact[0], 150)
-		}
-		b.dialog = dialog(b.label+"?", what+".", b.label, "Go back")
+		text += ". " + consequence(a, c)
+		b.dialog = dialog(fmt.Sprintf("%s: %s?", ref(a.Number), b.label), text, b.label, "Go back")
 	}
 	return b
+}
+
+// consequence says what happens once the choice is made.
+func consequence(a outbox.Ask, c outbox.Choice) string {
+	switch c.ID {
+	case "stop":
+		return "The run ends here. What is done stays done; cleanup and report still run."
+	case "rollback":
+		return "The steps under Rollback run now."
+	case "skip":
+		return "The run goes on without this step."
+	}
+	var text string
+	if len(a.Impact) > 0 {
+		text = "This " + line(a.Impact[0], 140) + "."
+	} else {
+		text = "The step runs now."
+	}
+	if t := line(a.Target, 80); t != "" {
+		text += " On " + t + "."
+	}
+	return text
 }
 
 // opensForm reports whether a click on the choice asks for more first.

@@ -108,6 +108,16 @@ func (p *page) plain(text string) {
 	p.add(slack.NewSectionBlock(plain(text), nil, nil), text)
 }
 
+// bold adds one line of free text in bold, if that does not change it.
+func (p *page) bold(text string) {
+	text = strings.TrimSpace(clean(text))
+	if strings.ContainsAny(text, "*\n") || !calm(text) || units(text) > 300 || text == "" {
+		p.plain(text)
+		return
+	}
+	p.markup("*" + esc(text) + "*")
+}
+
 // markup adds mrkdwn.
 func (p *page) markup(text string) {
 	room := p.room(maxSection)
@@ -130,14 +140,12 @@ func (p *page) note(text string) {
 
 // verbatim adds a block of code. It returns true if some of it was cut.
 func (p *page) verbatim(text, rest string) bool {
-	text = strings.Trim(clean(text), "\n")
+	// A fence inside would end the block.
+	text = strings.ReplaceAll(strings.Trim(clean(text), "\n"), fence, "`\u200b`\u200b`")
 	room := p.room(maxCode)
 	if text == "" || room < 100 {
 		return text != ""
 	}
-	// Escaping makes at most five characters of one, and a fence inside would
-	// end the block.
-	text = strings.ReplaceAll(text, "```", "`\u200b`\u200b`")
 	short := text
 	for max := room - 10; units(esc(short)) > room-10; max = max * 4 / 5 {
 		short = cutFor(text, max, rest)

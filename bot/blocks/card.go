@@ -145,8 +145,11 @@ func stepLine(c outbox.RunCard, s outbox.StepLine, most int) string {
 	found := line(s.Found, most)
 	words := ""
 	with := func(status string) string {
-		if found == "" || strings.HasPrefix(strings.ToLower(found), status) {
+		switch {
+		case found == "" || strings.HasPrefix(strings.ToLower(found), status):
 			return orElse(found, status)
+		case strings.HasPrefix(found, "for "):
+			return status + " " + found
 		}
 		return status + ": " + found
 	}
@@ -186,11 +189,28 @@ func steps(c outbox.RunCard) []string {
 	if len(c.Steps) > 20 {
 		most = 80
 	}
-	lines := make([]string, len(c.Steps))
-	for i, s := range c.Steps {
-		lines[i] = stepLine(c, s, most)
+	var lines []string
+	rest := unreached(c)
+	for _, s := range c.Steps[:len(c.Steps)-rest] {
+		lines = append(lines, stepLine(c, s, most))
+	}
+	if rest > 0 {
+		lines = append(lines, fmt.Sprintf("· %d more steps — not reached", rest))
 	}
 	return lines
+}
+
+// unreached counts the steps at the end that an ended run did not come to, if
+// they are too many to be told one by one.
+func unreached(c outbox.RunCard) int {
+	n := 0
+	for n < len(c.Steps) && c.Steps[len(c.Steps)-1-n].Mark == "pending" {
+		n++
+	}
+	if !ended(c) || n < 3 {
+		return 0
+	}
+	return n
 }
 
 // plainLines adds lines of plain text in as few sections as hold them, and

@@ -91,22 +91,40 @@ func head(s string, max int) (string, int) {
 	if end == len(s) {
 		return s, 0
 	}
-	for end > 0 {
-		r, _ := utf8.DecodeRuneInString(s[end:])
-		if !unicode.Is(unicode.M, r) && r != 0x200D {
+	// Nobody stacks more than a few marks but to do mischief.
+	whole := end
+	for range 8 {
+		r, _ := utf8.DecodeRuneInString(s[whole:])
+		if whole == 0 || !unicode.Is(unicode.M, r) && r != 0x200D {
 			break
 		}
-		_, size := utf8.DecodeLastRuneInString(s[:end])
-		end -= size
+		_, size := utf8.DecodeLastRuneInString(s[:whole])
+		whole -= size
+	}
+	if whole > 0 {
+		end = whole
 	}
 	return s[:end], utf8.RuneCountInString(s[end:])
 }
 
-var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", fence, "'''")
 
 // esc makes plain text safe inside mrkdwn: what a person typed never becomes a
-// mention or a link.
+// mention, a link, or a code block that swallows what follows.
 func esc(s string) string { return escaper.Replace(s) }
+
+// calm reports whether mrkdwn shows s as it is: no character of its markup
+// finds a partner on its line.
+func calm(s string) bool {
+	for l := range strings.SplitSeq(s, "\n") {
+		for _, c := range "*_~`" {
+			if strings.Count(l, string(c)) > 1 {
+				return false
+			}
+		}
+	}
+	return !strings.HasPrefix(s, ">") && !strings.Contains(s, "\n>")
+}
 
 // code shows a value exactly, in one line, where mrkdwn would take its
 // asterisks for bold. A code span cannot hold a backtick.

@@ -87,7 +87,7 @@ func input(f outbox.Field, must string) *slack.InputBlock {
 }
 
 func element(f outbox.Field) slack.BlockElement {
-	id := cut(f.Type, maxID)
+	id := line(f.Type, maxID)
 	if id == "" {
 		id = "string"
 	}
