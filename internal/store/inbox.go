@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"opsbot/internal/inbox"
+	"opsbot/internal/outbox"
+)
+
+type inboxQueue struct{ s *Store }
+
+// Inbox returns the queue of what came from Slack.
+func (s *Store) Inbox() inbox.Queue { return inboxQueue{s} }
+
+// queueLease is how long an item of the inbox or the outbox belongs to who
+// took it, in milliseconds.
+const queueLease = 60_000
+
+func (q inboxQueue) Record(ctx context.Context, item inbox.Item) (fresh bool, err error) {
+	if item.Key == "" {
+		return false, fmt.Errorf("store: record a %s without a key", item.Kind)
+	}
+	payload := item.Payload
+	if payload == nil {
+		payload = []byte{}
+	}
+	err = q.s.write(ctx, func(t *tx) error {
+		n, err := t.exec(`INSERT INTO inbox (key, kind, payload, received_at, recorded_at, due_at)
+			VALUES ($1, $2, $3, $4, {now}, {now}) ON CONFLICT (key) DO NOTHING`,
+			clean(item.Key), clean(item.Kind), payload, millis(item.Received))
+		fresh = n == 1
+		if fresh {
+			t.raised |= topicInbox
+		}
+		return err
+	})
+	return fresh && err == nil, err
+}
+
+func (q inboxQueue) Next(ctx context.Context, owner string, limit int) ([]inbox.Item, error) {
+	type leased struct {
+		inbox.Item
+		due, id int64
+	}
+	var found []leased
+	err := q.s.write(ctx, func(t *tx) error {
+		found = nil
+		return t.each(`WITH picked AS MATERIALIZED (
+				SELECT id FROM inbox WHERE due_at <= {now} AND lease_until < {now} ORDER BY due_at, id LIMIT $3 {skip})
+			UPDATE inbox SET owner = $1, lease_until = {now} + CAST($2 AS BIGINT), attempts = attempts + 1
+			WHERE id IN (SELECT id FROM picked)
+			RETURNING key, kind, payload, received_at, attempts, due_at, id`,
+			[]any{owner, queueLease, limit}, func(scan func(...any) error) error {
+				var l leased
+				err := scan(&l.Key, &l.Kind, &l.Payload, instant(&l.Received), &l.Attempts, &l.due, &l.id)
+				found = append(found, l)
+				return err
+			})
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(found, func(a, b leased) int {
+		if a.due != b.due {
+			return int(a.due - b.due)
+		}
+		return int(a.id - b.id)
+	})
+	items := make([]inbox.Item, len(found))
+	for i, l := range found {
+		items[i] = l.Item
+	}
+	return items, nil
+}
+
+func (q inboxQueue) Done(ctx context.Context, key string, notices ...outbox.Notice) error {
+	return q.s.write(ctx, func(t *tx) error {
+		// The key stays on record; what the person wrote need not.
+		n, err := t.exec(`UPDATE inbox SET due_at = NULL, owner = '', lease_until = 0, payload = $2 WHERE key = $1 AND due_at IS NOT NULL`, clean(key), []byte{})
+		if err != nil || n == 0 {
+			return err // somebody else finished it and said so
+		}
+		return enqueue(t, notices)
+	})
+}
+
+func (q inboxQueue) Later(ctx context.Context, key string, at time.Time, why string) error {
+	return q.s.write(ctx, func(t *tx) error {
+		_, err := t.exec(`UPDATE inbox SET due_at = $2, owner = '', lease_until = 0, why = $3 WHERE key = $1 AND due_at IS NOT NULL`,
+			clean(key), millis(at), clean(why))
+		return err
+	})
+}
+
+func (q inboxQueue) Signal() <-chan struct{} { return q.s.signals.inbox }
