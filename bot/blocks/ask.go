@@ -121,6 +121,9 @@ func arguments(a outbox.Ask) string {
 		}
 		lines = append(lines, esc(line(f.Label, 60))+": "+code(f.Value, 300))
 	}
+	if text := strings.Join(lines, " · "); len(lines) < 5 && units(text) < 120 {
+		return text
+	}
 	return strings.Join(lines, "\n")
 }
 
@@ -202,18 +205,17 @@ func decided(d string) string { return orElse(decisions[d], "chose "+line(d, 40)
 
 // outcome says how a decided approval ended.
 func outcome(a outbox.Ask, at time.Time) string {
-	text := line(a.Outcome, 400)
-	if text == "" {
-		text = askTitle(a)
+	said := votes(a, at)
+	if text := line(a.Outcome, 400); text != "" && text != askTitle(a) {
+		said = append([]string{esc(text)}, said...)
 	}
-	said := "*" + askTitle(a) + "*"
-	if text != askTitle(a) {
-		said += " · " + esc(text)
+	switch {
+	case len(said) == 0 && a.OutcomeBy != "":
+		said = append(said, "by "+user(a.OutcomeBy))
+	case a.OutcomeBy != "" && len(a.Votes) == 0:
+		said[0] += " · " + user(a.OutcomeBy)
 	}
-	if a.OutcomeBy != "" && len(a.Votes) == 0 {
-		said += " · " + user(a.OutcomeBy)
-	}
-	return strings.Join(append([]string{said}, votes(a, at)...), "\n")
+	return strings.Join(said, "\n")
 }
 
 func smallPrint(a outbox.Ask) string {
@@ -291,7 +293,7 @@ func askText(a outbox.Ask, step, env string, open bool, at time.Time) string {
 	}
 	q := strings.TrimSpace(clean(a.Question))
 	if !open {
-		return cutMarkup(fmt.Sprintf("%s, %s: %s", where, esc(step), outcome(a, at)), maxText)
+		return cutMarkup(strings.TrimSpace(fmt.Sprintf("%s: %s, %s. %s", where, askTitle(a), esc(step), outcome(a, at))), maxText)
 	}
 	text := fmt.Sprintf("%s: %s, %s.", where, askTitle(a), esc(step))
 	if q != "" {

@@ -27,7 +27,7 @@ func Slash(cmd slack.SlashCommand, key string) commands.Request {
 		Key:   key,
 		Actor: person(cmd.TeamID, cmd.UserID, cmd.UserName),
 		Where: outbox.Conversation{Channel: cmd.ChannelID},
-		Line:  strings.TrimSpace(noun + " " + typed(cmd.Text)),
+		Line:  strings.TrimSpace(noun + " " + strings.TrimSpace(typed(cmd.Text))),
 	}
 }
 

@@ -78,7 +78,7 @@ func input(f outbox.Field, must string) *slack.InputBlock {
 	if must != "" && hint == "" {
 		hint = "Type " + must + " exactly."
 	}
-	b := slack.NewInputBlock(f.Name, plain(orElse(line(f.Label, 200), line(f.Name, 200))), nil, element(f))
+	b := slack.NewInputBlock(f.Name, plain(orElse(orElse(line(f.Label, 200), line(f.Name, 200)), "Value")), nil, element(f))
 	if h := line(hint, 500); h != "" {
 		b.Hint = plain(h)
 	}
