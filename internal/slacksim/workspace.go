@@ -86,6 +86,8 @@ type Message struct {
 	Files       []File
 	ReplyCount  int
 	Flags       []string // what Slack accepts but the author got wrong, such as a thread_ts that is no parent's
+
+	inputs map[string]map[string]map[string]obj // by user: what they entered into the message
 }
 
 // Ephemeral reports whether only one person sees the message.
