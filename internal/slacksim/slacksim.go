@@ -86,7 +86,7 @@ type Server struct {
 	acks         []Ack
 	subs         map[chan Event]struct{}
 	changed      chan struct{} // closed and replaced at every change
-	unread       map[msgKey]Message
+	unread       map[msgKey]bool
 	unserved     []string // methods called that exist in Slack but not here
 	forgiving    bool     // IgnoreRest was called
 }
