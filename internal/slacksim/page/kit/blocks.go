@@ -418,13 +418,12 @@ func (p *painter) menu(v *elementView, n node, entered any) {
 }
 
 func (p *painter) people(v *elementView, n node, entered any) {
-	kinds := []Kind{User}
-	key, initial := "user", append(n.Users, n.User)
+	kind, key, initial := User, "user", append(n.Users, n.User)
 	switch {
 	case strings.HasSuffix(n.Type, "channels_select"):
-		kinds, key, initial = []Kind{Channel}, "channel", append(n.Channels, n.Channel)
+		kind, key, initial = Channel, "channel", append(n.Channels, n.Channel)
 	case strings.HasSuffix(n.Type, "conversations_select"):
-		kinds, key, initial = []Kind{Channel, User}, "conversation", append(n.Convos, n.Convo)
+		kind, key, initial = Channel, "conversation", append(n.Convos, n.Convo)
 	}
 	v.Kind, v.Multiple = "select", strings.HasPrefix(n.Type, "multi_")
 	if m, ok := entered.(map[string]any); ok {
@@ -446,11 +445,9 @@ func (p *painter) people(v *elementView, n node, entered any) {
 	if p.s.Choices == nil {
 		return
 	}
-	for _, k := range kinds {
-		for _, c := range p.s.Choices(k) {
-			c.Selected = selected[c.Value]
-			v.Choices = append(v.Choices, c)
-		}
+	for _, c := range p.s.Choices(kind) {
+		c.Selected = selected[c.Value]
+		v.Choices = append(v.Choices, c)
 	}
 }
 
