@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -105,13 +104,13 @@ func (p *pg) migrate(ctx context.Context, readOnly bool, schema string) (err err
 	if err != nil {
 		return interpret(ctx, err, "connect")
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer func() { err = also(err, conn.Close()) }()
 	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock(hashtext($1))`, "opsbot migrates "+schema); err != nil {
 		return interpret(ctx, err, "lock the schema")
 	}
 	defer func() {
 		_, unlock := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock(hashtext($1))`, "opsbot migrates "+schema)
-		err = errors.Join(err, unlock)
+		err = also(err, unlock)
 	}()
 	return migrate(ctx, p.db, "postgres", false)
 }
@@ -138,7 +137,7 @@ func (p *pg) once(ctx context.Context, fn func(*tx) error) (_ topics, err error)
 	done := false
 	defer func() {
 		if !done { // fn failed or panicked
-			err = errors.Join(err, ignoreDone(stx.Rollback()))
+			err = also(err, ignoreDone(stx.Rollback()))
 		}
 	}()
 	t := &tx{ctx: ctx, dialect: p.dialect, handle: stx}

@@ -40,7 +40,7 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 			}
 			if found {
 				out, err = r.s.load(t, id, "")
-				return errors.Join(err, errThere)
+				return also(errThere, err)
 			}
 		}
 		now, err := t.now()
@@ -197,6 +197,9 @@ func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn fun
 		}
 		if out, err = saveChildren(t, run, was); err != nil {
 			return err
+		}
+		if fence == nil {
+			t.raised |= topicRuns // a person's act is news for whoever has the run, too
 		}
 		return commitChange(t, run, change)
 	})

@@ -70,7 +70,7 @@ func open(ctx context.Context, url string, o Options, readOnly bool) (*Store, er
 		err = s.openPG(ctx, loc)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, also(err, s.Close())
 	}
 	return s, nil
 }
@@ -148,8 +148,17 @@ func (s *Store) read(ctx context.Context, fn func(*tx) error) (err error) {
 	if err != nil {
 		return interpret(ctx, err, "begin")
 	}
-	defer func() { err = errors.Join(err, ignoreDone(stx.Rollback())) }()
+	defer func() { err = also(err, ignoreDone(stx.Rollback())) }()
 	return fn(&tx{ctx: ctx, dialect: s.dialect, handle: stx})
+}
+
+// also adds a second error to the first, which stays as it is when there is
+// no second: callers compare.
+func also(err, second error) error {
+	if second == nil {
+		return err
+	}
+	return errors.Join(err, second)
 }
 
 // ignoreDone drops what a rollback says after the context has ended the

@@ -5,7 +5,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"opsbot/internal/store"
 	"opsbot/internal/store/storetest"
 )
 
@@ -13,10 +12,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Open)
+	storetest.Run(t, storetest.SQLite)
 }
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t testing.TB) *store.Store { return storetest.OpenURL(t, storetest.Postgres(t)) })
+	storetest.Run(t, storetest.Postgres)
 }

@@ -6,15 +6,22 @@ import (
 	"opsbot/internal/store"
 )
 
-// Run holds the stores that open returns, each time an empty one, to the
+// Run holds the stores at the URLs, each time of an empty database, to the
 // contracts.
-func Run(t *testing.T, open func(t testing.TB) *store.Store) {
-	for _, group := range []map[string]func(*testing.T, *store.Store){runTests} {
+func Run(t *testing.T, url func(t testing.TB) string) {
+	for _, group := range []map[string]func(*testing.T, *store.Store){runTests, inboxTests, outboxTests, auditTests, crowdTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				test(t, open(t))
+				test(t, OpenURL(t, url(t)))
 			})
 		}
+	}
+	for name, test := range leaseTests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := url(t)
+			test(t, OpenURL(t, u), u)
+		})
 	}
 }

@@ -102,3 +102,33 @@ func EachURL(t *testing.T, test func(t *testing.T, url string)) {
 		test(t, Postgres(t))
 	})
 }
+
+// Exec runs one statement beside the store, behind its back.
+func Exec(t testing.TB, url, query string, args ...any) {
+	t.Helper()
+	driver, source := "pgx", url
+	if file, ok := store.File(url); ok {
+		driver, source = "sqlite", "file:"+file+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := db.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// ExpireLeases lets every lease run out now, as if its owner had been silent
+// for long enough.
+func ExpireLeases(t testing.TB, url string) {
+	t.Helper()
+	for _, table := range []string{"runs", "inbox", "outbox"} {
+		Exec(t, url, "UPDATE "+table+" SET lease_until = 1 WHERE lease_until > 0")
+	}
+}
