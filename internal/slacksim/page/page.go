@@ -65,8 +65,7 @@ type page struct {
 	memory memory
 }
 
-// New returns the page of a workspace. Mount it at / beside the simulator's
-// own paths. Its event streams end with the request's context or when the
+// New returns the page of a workspace, to be mounted at / with [Beside]. Its event streams end with the request's context or when the
 // simulator closes.
 func New(sim *slacksim.Server, opts Options) http.Handler {
 	if opts.Title == "" {
@@ -97,6 +96,16 @@ func New(sim *slacksim.Server, opts Options) http.Handler {
 		mux.Handle("/panel/", http.StripPrefix("/panel", opts.Panel))
 	}
 	return guard(mux, opts.Hosts)
+}
+
+// Beside serves the page and, at its own paths, the simulator.
+func Beside(sim *slacksim.Server, page http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", page)
+	for _, path := range []string{"/api/", "/link", "/link/", "/commands/", "/actions/", "/upload/", "/files/"} {
+		mux.Handle(path, sim)
+	}
+	return mux
 }
 
 func asset(kind, name string) http.HandlerFunc {

@@ -341,7 +341,7 @@ func (d *drawing) unread(c slacksim.Channel, s *screen) int {
 	}
 	read := d.memory.readUpTo(readKey{d.me.ID, c.ID, ""})
 	for _, m := range d.sim.History(c.ID, d.me.ID) {
-		if m.TS > read && m.User != d.me.ID && !(m.Subtype == "channel_join") {
+		if m.TS > read && d.news(m) {
 			add(m, "")
 		}
 		if m.ReplyCount == 0 || m.ThreadTS != m.TS {
@@ -349,12 +349,17 @@ func (d *drawing) unread(c slacksim.Channel, s *screen) int {
 		}
 		upTo := d.memory.readUpTo(readKey{d.me.ID, c.ID, m.TS})
 		for _, r := range d.sim.Thread(c.ID, m.TS, d.me.ID) {
-			if r.TS != m.TS && r.TS > upTo && r.User != d.me.ID && (strings.Contains(r.Text, "<@"+d.me.ID) || r.Ephemeral()) && !d.memory.gone(readKey{d.me.ID, c.ID, r.TS}) {
+			if r.TS != m.TS && r.TS > upTo && d.news(r) && (strings.Contains(r.Text, "<@"+d.me.ID) || r.Ephemeral()) {
 				add(r, m.TS)
 			}
 		}
 	}
 	return n
+}
+
+// news reports whether a message can be unread at all.
+func (d *drawing) news(m slacksim.Message) bool {
+	return m.User != d.me.ID && m.Subtype != "channel_join" && !d.memory.gone(readKey{d.me.ID, m.Channel, m.TS})
 }
 
 func dom(parts ...string) string {
