@@ -331,8 +331,8 @@ function hideSuggestions(t) {
   const box = $(".suggest", t.closest("form"));
   box.hidden = true; box.dataset.open = ""; t.setAttribute("aria-expanded", "false");
 }
-// An Enter that was taken must not leave a line break behind, which keyboards
-// that announce text apart from keys would.
+// An Enter that meant something else must not leave a line break behind, where
+// keys and their text come apart.
 let taken = false;
 document.addEventListener("keyup", () => { taken = false; });
 document.addEventListener("beforeinput", (e) => { if (taken && e.inputType === "insertLineBreak") e.preventDefault(); });
@@ -488,7 +488,7 @@ document.addEventListener("keydown", (e) => {
   }
 });
 
-document.addEventListener("keydown", (e) => { taken = e.key === "Enter" && e.defaultPrevented; });
+document.addEventListener("keydown", (e) => { taken = e.key === "Enter" && (e.defaultPrevented || !e.target.matches("textarea")); });
 
 /* ---- Drawer and panel ---- */
 
