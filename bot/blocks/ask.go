@@ -198,15 +198,17 @@ func votes(a outbox.Ask, at time.Time) []string {
 var decisions = map[string]string{
 	"approve": "approved", "deny": "denied", "confirm": "confirmed", "cancel": "canceled",
 	"retry": "chose to retry", "skip": "chose to skip", "rollback": "chose to roll back",
-	"stop": "stopped", "redo": "chose to do it again", "done": "said that it is done",
+	"stop": "stopped", "again": "asked again", "redo": "chose to do it again", "done": "said that it is done",
 }
 
 func decided(d string) string { return orElse(decisions[d], "chose "+line(d, 40)) }
 
-// outcome says how a decided approval ended.
+// outcome says how a decided approval ended: the votes, where they decided it,
+// with people and times as the reader's client shows them.
 func outcome(a outbox.Ask, at time.Time) string {
 	said := votes(a, at)
-	if text := line(a.Outcome, 400); text != "" && text != askTitle(a) {
+	byVote := len(said) > 0 && (a.State == "granted" || a.State == "spent" || a.State == "denied")
+	if text := line(a.Outcome, 400); text != "" && !byVote {
 		said = append([]string{esc(text)}, said...)
 	}
 	switch {
@@ -224,7 +226,7 @@ func smallPrint(a outbox.Ask) string {
 		parts[0] += " " + esc(t)
 	}
 	if r := line(a.Rollback, 300); r != "" {
-		parts = append(parts, "Undo: "+esc(r))
+		parts = append(parts, esc(r))
 	}
 	if s := line(a.Source, 120); s != "" {
 		parts = append(parts, code(s, 120))
@@ -239,14 +241,18 @@ func smallPrint(a outbox.Ask) string {
 	return strings.Join(parts, " · ")
 }
 
-// choice makes the button of a choice. One that opens a form is never red: the
-// form is what asks once more.
+// choice makes the button of a choice. One that opens a form is not red but
+// primary: the form is what asks once more.
 func choice(a outbox.Ask, c outbox.Choice, step, env string) press {
 	b := press{
 		id: idDecide + c.ID, value: a.Approval,
 		label: orElse(line(c.Label, maxButton), line(c.ID, maxButton)), style: slack.Style(c.Style),
 	}
-	if b.style == slack.StyleDanger && !opensForm(a, c) {
+	switch {
+	case b.style != slack.StyleDanger:
+	case opensForm(a, c):
+		b.style = slack.StylePrimary
+	default:
 		text := step
 		if env != "" {
 			text += ", on " + env

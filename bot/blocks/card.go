@@ -19,6 +19,9 @@ func runCard(c outbox.RunCard, at time.Time) Message {
 	if env != "" {
 		head += " on " + env
 	}
+	if c.DryRun {
+		head += " (dry run)"
+	}
 	p.header(head)
 	p.markup(standing(c, at))
 	p.plainLines(steps(c))
@@ -103,7 +106,7 @@ func standing(c outbox.RunCard, at time.Time) string {
 		if next := line(c.Next, 400); next != "" {
 			fmt.Fprintf(&b, " · %s", esc(next))
 		}
-	} else if next := line(c.Next, 400); next != "" {
+	} else if next := line(c.Next, 400); next != "" && !same(next, words) {
 		fmt.Fprintf(&b, "\n%s", esc(next))
 	}
 	if !c.Until.IsZero() && !ended(c) {
@@ -114,6 +117,9 @@ func standing(c outbox.RunCard, at time.Time) string {
 	}
 	return b.String()
 }
+
+// same reports whether two sentences say the same, but for the full stop.
+func same(a, b string) bool { return strings.TrimRight(a, ".") == strings.TrimRight(b, ".") }
 
 // current is the number of the step that a run is at; 0: none.
 func current(c outbox.RunCard) int {
@@ -136,6 +142,9 @@ var marks = map[string]string{
 	"fail": "✗", "unknown": "?", "skipped": "–", "uncertain": "?",
 }
 
+// notReached is what the engine says of a step that an ended run did not come to.
+const notReached = "not reached"
+
 // stepLine says one step in one line.
 func stepLine(c outbox.RunCard, s outbox.StepLine, most int) string {
 	mark, ok := marks[s.Mark]
@@ -153,24 +162,25 @@ func stepLine(c outbox.RunCard, s outbox.StepLine, most int) string {
 		}
 		return status + ": " + found
 	}
-	switch s.Mark {
-	case "pending":
+	switch {
+	case found == notReached:
+		words = found
+	case s.Mark == "pending":
+		words = found
 		if ended(c) {
-			words = with("not reached")
-		} else {
-			words = found
+			words = with(notReached)
 		}
-	case "running", "waiting", "skipped":
+	case s.Mark == "running", s.Mark == "waiting", s.Mark == "skipped":
 		words = with(s.Mark)
-	case "pass":
+	case s.Mark == "pass":
 		words = orElse(found, "done")
-	case "warn":
+	case s.Mark == "warn":
 		words = with("warning")
-	case "fail":
+	case s.Mark == "fail":
 		words = with("failed")
-	case "unknown":
+	case s.Mark == "unknown":
 		words = with("no data")
-	case "uncertain":
+	case s.Mark == "uncertain":
 		words = with("outcome unknown")
 	default:
 		words = found
@@ -204,7 +214,11 @@ func steps(c outbox.RunCard) []string {
 // they are too many to be told one by one.
 func unreached(c outbox.RunCard) int {
 	n := 0
-	for n < len(c.Steps) && c.Steps[len(c.Steps)-1-n].Mark == "pending" {
+	for n < len(c.Steps) {
+		s := c.Steps[len(c.Steps)-1-n]
+		if s.Mark != "pending" && (s.Mark != "skipped" || s.Found != notReached) {
+			break
+		}
 		n++
 	}
 	if !ended(c) || n < 3 {
@@ -254,9 +268,6 @@ func origin(c outbox.RunCard, at time.Time) string {
 		}
 		parts = append(parts, esc(env))
 	}
-	if c.DryRun {
-		parts = append(parts, "*dry run: nothing is changed*")
-	}
 	if slug := line(c.Runbook, 60); slug != "" {
 		parts = append(parts, code(slug, 60))
 	}
@@ -266,12 +277,8 @@ func origin(c outbox.RunCard, at time.Time) string {
 // cardText is the card as a notification: what, where, how it stands, who must act.
 func cardText(c outbox.RunCard, head string, at time.Time) string {
 	_, words := state(c)
-	dry := ""
-	if c.DryRun {
-		dry = ", dry run"
-	}
-	text := fmt.Sprintf("%s %s%s: %s.", ref(c.Number), esc(head), dry, esc(words))
-	if next := line(c.Next, 400); next != "" {
+	text := fmt.Sprintf("%s %s: %s.", ref(c.Number), esc(head), esc(words))
+	if next := line(c.Next, 400); next != "" && !same(next, words) {
 		text += " " + esc(strings.TrimRight(next, ".")) + "."
 	}
 	if who := people(c.NextUsers, c.NextGroups, "or"); who != "" && !ended(c) {

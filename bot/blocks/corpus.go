@@ -151,11 +151,11 @@ func addCards(add func(string, outbox.Content), at time.Time) {
 	add("run-running", with(func(c *outbox.RunCard) { c.State, c.Steps = "ready", steps(three[0], "running counting for 30s") }))
 	add("run-waiting-confirm", with(func(c *outbox.RunCard) {
 		c.State, c.Steps = "waiting", steps(append(three, "waiting for a confirm")...)
-		c.Next, c.NextUsers, c.Until = "confirm step 4 by typing demo", []string{"U024BE7LH"}, at.Add(15*time.Minute)
+		c.Next, c.NextUsers, c.Until = "confirm step 4 (Clear our keys) by typing demo", []string{"U024BE7LH"}, at.Add(15*time.Minute)
 	}))
 	add("run-waiting-review", with(func(c *outbox.RunCard) {
 		c.State, c.Steps = "waiting", steps(append(three, "waiting for 1 approval")...)
-		c.Next, c.NextGroups, c.Until, c.Waiters = "approve step 4", []string{"sre"}, at.Add(15*time.Minute), 2
+		c.Next, c.NextGroups, c.Until, c.Waiters = "approve step 4 (Clear our keys)", []string{"sre"}, at.Add(15*time.Minute), 2
 	}))
 	add("run-done", with(func(c *outbox.RunCard) {
 		c.State, c.Verdict, c.Stoppable, c.Ended = "succeeded", "pass", false, at.Add(5*time.Minute)
@@ -165,7 +165,7 @@ func addCards(add func(string, outbox.Content), at time.Time) {
 	add("run-failed", with(func(c *outbox.RunCard) {
 		c.State, c.Verdict, c.Stoppable, c.Ended = "failed", "fail", false, at.Add(time.Minute)
 		c.Steps = steps("fail this is a replica, not a primary")
-		c.Next = "Step 1 failed: this is a replica, not a primary."
+		c.Next = "Failed at step 1 (Is Redis well?): this is a replica, not a primary."
 		c.Offers = []outbox.Offer{{ID: "offer-1", Runbook: "emergency-restart", Say: "Restart Redis"},
 			{ID: "offer-2", Runbook: "database-health", Say: "Look at the database", Why: "demo has no postgres connection"}}
 	}))
@@ -215,12 +215,12 @@ func addAsks(add func(string, outbox.Content), at time.Time) {
 		Approval: "Zk3vJ0uQ7xw", Run: stem, Number: 12, Runbook: "cache-fix", Title: "Cache troubleshooting", Environment: "demo",
 		Step: "clear", StepTitle: "4. Clear our keys", Effect: "destructive",
 		Question: "Remove up to 9,412 of 9,730 keys?",
-		Target:   "cache: redis 127.0.0.1:6379/0",
+		Target:   "cache, redis 127.0.0.1:6379/0 (run_id 5f3c9a1e, db 0)",
 		Impact:   []string{"removes 9,412 of 9,730 keys: plain values matching prod_*", "keeps 318 others: queues, locks and sessions"},
 		Arguments: []outbox.Fact{
 			{Label: "mode", Value: "prefix"}, {Label: "pattern", Value: "prod_*"}, {Label: "types", Value: "[string]"},
 		},
-		Source: "cache-fix.md:62", Rollback: "nothing; the cache fills itself again", Digest: "a41f9c0de2b7",
+		Source: "cache-fix.md:62", Rollback: "The runbook has no rollback for this.", Digest: "a41f9c0de2b7",
 		Expires: at.Add(15 * time.Minute), State: "open",
 	}
 	with := func(change func(*outbox.Ask)) outbox.Ask {
@@ -234,11 +234,11 @@ func addAsks(add func(string, outbox.Content), at time.Time) {
 	}
 	add("ask-confirm-open", with(func(a *outbox.Ask) {
 		a.Kind, a.Users, a.Type = "confirm", []string{"U024BE7LH"}, "demo"
-		a.Choices = []outbox.Choice{{ID: "confirm", Label: "Confirm", Style: "primary"}, {ID: "cancel", Label: "Don't", Reason: false}}
+		a.Choices = []outbox.Choice{{ID: "confirm", Label: "Confirm", Style: "danger"}, {ID: "cancel", Label: "Don't do it"}}
 	}))
 	add("ask-confirm-plain", with(func(a *outbox.Ask) {
 		a.Kind, a.Users, a.Effect = "confirm", []string{"U024BE7LH"}, "change"
-		a.Choices = []outbox.Choice{{ID: "confirm", Label: "Confirm", Style: "primary"}, {ID: "cancel", Label: "Don't"}}
+		a.Choices = []outbox.Choice{{ID: "confirm", Label: "Confirm", Style: "primary"}, {ID: "cancel", Label: "Don't do it"}}
 	}))
 	add("ask-confirm-granted", with(func(a *outbox.Ask) {
 		a.Kind, a.State, a.Outcome, a.OutcomeBy = "confirm", "granted", "Confirmed by ann at 03:14 UTC", "U024BE7LH"
