@@ -68,6 +68,18 @@ func (s *Store) loadChildren(t *tx, found []*engine.Run) error {
 	if err != nil {
 		return err
 	}
+	err = t.each(`SELECT run_id, offer FROM offers WHERE run_id`+in+` ORDER BY run_id, position`, ids, func(scan func(...any) error) error {
+		var id string
+		var o engine.Offer
+		if err := scan(&id, document(&o)); err != nil {
+			return fmt.Errorf("store: read an offer: %w", err)
+		}
+		byID[id].Offers = append(byID[id].Offers, o)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	type place struct {
 		run   *engine.Run
 		index int
@@ -98,10 +110,11 @@ func (s *Store) loadChildren(t *tx, found []*engine.Run) error {
 	})
 }
 
-// children are the rows of a run's attempts, approvals and votes as they are
-// in the database, to find what an update changed.
+// children are the rows of a run's attempts, offers, approvals and votes as
+// they are in the database, to find what an update changed.
 type children struct {
 	attempts  [][]any
+	offers    [][]any
 	approvals [][]any
 	votes     [][][]any
 }
@@ -114,6 +127,14 @@ func childrenOf(run *engine.Run) (*children, error) {
 			return nil, err
 		}
 		c.attempts = append(c.attempts, r)
+	}
+	for i := range run.Offers {
+		o := &run.Offers[i]
+		r, err := row([]field{text(&o.ID), document(o)})
+		if err != nil {
+			return nil, err
+		}
+		c.offers = append(c.offers, r)
 	}
 	for i := range run.Approvals {
 		a := &run.Approvals[i]
@@ -141,11 +162,16 @@ func saveChildren(t *tx, run *engine.Run, was *children) (*engine.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(is.attempts) < len(was.attempts) || len(is.approvals) < len(was.approvals) {
-		return nil, fmt.Errorf("store: update run %s: attempts and approvals are never removed", run.ID)
+	if len(is.attempts) < len(was.attempts) || len(is.approvals) < len(was.approvals) || len(is.offers) < len(was.offers) {
+		return nil, fmt.Errorf("store: update run %s: attempts, approvals and offers are never removed", run.ID)
 	}
 	for i, r := range is.attempts {
 		if err := saveAttempt(t, run, i, r, was); err != nil {
+			return nil, err
+		}
+	}
+	for i, r := range is.offers {
+		if err := saveOffer(t, run, i, r, was); err != nil {
 			return nil, err
 		}
 	}
@@ -193,6 +219,18 @@ func saveAttempt(t *tx, run *engine.Run, i int, r []any, was *children) (err err
 	}
 	if output != "" {
 		_, err = t.exec(`UPDATE steps SET output = $3 WHERE run_id = $1 AND seq = $2`, run.ID, r[0], output)
+	}
+	return err
+}
+
+func saveOffer(t *tx, run *engine.Run, i int, r []any, was *children) (err error) {
+	switch {
+	case i >= len(was.offers):
+		_, err = t.exec(`INSERT INTO offers (run_id, position, id, offer) VALUES ($1, $2, $3, $4)`, run.ID, i, r[0], r[1])
+	case was.offers[i][0] != r[0]:
+		err = fmt.Errorf("store: update run %s: offer %v took the place of %v", run.ID, r[0], was.offers[i][0])
+	case !slices.Equal(was.offers[i], r):
+		_, err = t.exec(`UPDATE offers SET offer = $3 WHERE run_id = $1 AND id = $2`, run.ID, r[0], r[1])
 	}
 	return err
 }

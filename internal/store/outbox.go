@@ -83,7 +83,7 @@ const due = `WITH picked AS MATERIALIZED (
 				OR EXISTS (SELECT 1 FROM outbox d WHERE d.key = o.under AND d.dropped_at IS NOT NULL)
 					AND NOT EXISTS (SELECT 1 FROM outbox p WHERE p.key = o.under AND p.key <> '' AND p.dropped_at IS NULL))
 		ORDER BY o.id LIMIT $3 {skip})
-	UPDATE outbox SET tried = owner <> '', owner = $1, lease_until = {now} + CAST($2 AS BIGINT)
+	UPDATE outbox SET tried = tried OR owner <> '', owner = $1, lease_until = {now} + CAST($2 AS BIGINT)
 	WHERE id IN (SELECT id FROM picked)
 	RETURNING id, key, under, notice, kind, content, version, attempts, not_before, tried`
 
@@ -141,14 +141,8 @@ func locate(t *tx, d *outbox.Delivery) error {
 		}
 	}
 	if d.Notice.Under != "" {
-		var channel string
-		found, err := t.one(where, []any{d.Notice.Under}, &channel, &d.ParentTS)
-		d.ParentChannel = channel
-		if err != nil {
+		if _, err := t.one(where, []any{d.Notice.Under}, &d.ParentChannel, &d.ParentTS); err != nil {
 			return err
-		}
-		if found { // a thread is where its parent came to be
-			d.Notice.To.Channel = channel
 		}
 	}
 	return nil
@@ -163,7 +157,8 @@ func (q outboxQueue) Sent(ctx context.Context, d outbox.Delivery, channel, ts st
 		}
 		n, err := t.exec(`DELETE FROM outbox WHERE id = $1 AND version = $2`, d.ID, d.Version)
 		if err == nil && n == 0 {
-			err = putBack(t, d.ID) // newer content came meanwhile: an edit
+			// Newer content came meanwhile: an edit.
+			_, err = t.exec(`UPDATE outbox SET owner = '', lease_until = 0, retry_at = 0, attempts = 0, tried = FALSE WHERE id = $1 AND dropped_at IS NULL`, d.ID)
 		}
 		t.raised |= topicOutbox // the next of the conversation, and what waits under this
 		return err
@@ -172,13 +167,9 @@ func (q outboxQueue) Sent(ctx context.Context, d outbox.Delivery, channel, ts st
 
 func place(t *tx, key, channel, ts string, version int64) error {
 	_, err := t.exec(`INSERT INTO messages (target_key, channel, ts, version) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (target_key) DO UPDATE SET channel = excluded.channel, ts = excluded.ts, version = excluded.version`,
+		ON CONFLICT (target_key) DO UPDATE SET channel = excluded.channel, ts = excluded.ts, 
+			version = CASE WHEN excluded.version > messages.version THEN excluded.version ELSE messages.version END`,
 		key, clean(channel), clean(ts), version)
-	return err
-}
-
-func putBack(t *tx, id int64) error {
-	_, err := t.exec(`UPDATE outbox SET owner = '', lease_until = 0, retry_at = 0, attempts = 0 WHERE id = $1 AND dropped_at IS NULL`, id)
 	return err
 }
 
@@ -217,7 +208,7 @@ func drop(t *tx, d outbox.Delivery, why string) error {
 	n, err := t.exec(`UPDATE outbox SET dropped_at = {now}, why = $3, owner = '', lease_until = 0 WHERE id = $1 AND version = $2 AND dropped_at IS NULL`,
 		d.ID, d.Version, clean(why))
 	if err == nil && n == 0 {
-		err = putBack(t, d.ID)
+		_, err = t.exec(`UPDATE outbox SET owner = '', lease_until = 0, retry_at = 0, attempts = 0 WHERE id = $1 AND dropped_at IS NULL`, d.ID)
 	}
 	return err
 }

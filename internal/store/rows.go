@@ -33,12 +33,12 @@ func ownedFields(r *engine.Run) []field {
 	return []field{number(&r.Number), text(&r.Owner), number(&r.Epoch), instant(&r.LeaseUntil)}
 }
 
-const stepColumns = "seq, step, number, purpose, phase, epoch, effect, state, status, intent_at, result_at, " +
+const stepColumns = "seq, step, number, item, purpose, phase, epoch, effect, state, status, intent_at, result_at, " +
 	"deadline, result, saved, found, fault, approval"
 
 func stepFields(a *engine.Attempt) []field {
 	return []field{
-		number(&a.Seq), text(&a.Step), number(&a.Number), text(&a.Purpose), text(&a.Phase), number(&a.Epoch),
+		number(&a.Seq), text(&a.Step), number(&a.Number), number(&a.Item), text(&a.Purpose), text(&a.Phase), number(&a.Epoch),
 		number(&a.Effect), text(&a.State), text(&a.Status), instant(&a.IntentAt), instant(&a.ResultAt),
 		instant(&a.Deadline), document(&a.Result), values(&a.Saved), text(&a.Found), text(&a.Fault), text(&a.Approval),
 	}
@@ -55,10 +55,10 @@ func approvalFields(a *engine.Approval) []field {
 	}
 }
 
-const voteColumns = "actor, decision, reason, fields, cast_at"
+const voteColumns = "actor, decision, reason, fields, request_key, cast_at"
 
 func voteFields(v *engine.Vote) []field {
-	return []field{document(&v.Actor), text(&v.Decision), text(&v.Reason), document(&v.Fields), document(&v.At)}
+	return []field{document(&v.Actor), text(&v.Decision), text(&v.Reason), document(&v.Fields), text(&v.Key), document(&v.At)}
 }
 
 // attendAt is when an approval next needs the engine: at its reminder or its

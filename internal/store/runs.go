@@ -135,7 +135,8 @@ func (r runs) Claim(ctx context.Context, owner string) (*engine.Run, error) {
 		var run engine.Run
 		var due any
 		found, err := t.one(`UPDATE runs SET
-				restarts = restarts + CASE WHEN owner <> '' THEN 1 ELSE 0 END,
+				restarts = restarts + CASE WHEN owner <> '' AND EXISTS (
+					SELECT 1 FROM steps WHERE steps.run_id = runs.id AND steps.state = 'intent') THEN 1 ELSE 0 END,
 				owner = $1, epoch = epoch + 1, lease_until = {now} + CAST($2 AS BIGINT),
 				started_at = CASE WHEN started_at = 0 THEN {now} ELSE started_at END
 			WHERE id = (SELECT id FROM runs WHERE due_at <= {now} AND lease_until < {now} ORDER BY due_at, number LIMIT 1 {skip})
@@ -282,10 +283,11 @@ func (r runs) Find(ctx context.Context, ref string) (*engine.Run, error) {
 	return out, nil
 }
 
+// RunOf finds the run of an offer's id, too.
 func (r runs) RunOf(ctx context.Context, approval string) (string, error) {
 	var id string
 	err := r.s.read(ctx, func(t *tx) error {
-		found, err := t.one(`SELECT run_id FROM approvals WHERE id = $1`, []any{clean(approval)}, &id)
+		found, err := t.one(`SELECT run_id FROM approvals WHERE id = $1 UNION ALL SELECT run_id FROM offers WHERE id = $1`, []any{clean(approval)}, &id)
 		if err == nil && !found {
 			err = engine.ErrNoRun
 		}

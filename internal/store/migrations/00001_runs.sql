@@ -44,7 +44,7 @@ CREATE TABLE runs (
     started_at  BIGINT NOT NULL,            -- first claimed
     ended_at    BIGINT NOT NULL,
     acting_ns   BIGINT NOT NULL,            -- nanoseconds, so that short steps add up
-    restarts    BIGINT NOT NULL,
+    restarts    BIGINT NOT NULL,            -- how often an owner was lost in the middle of a step
     owner       TEXT NOT NULL DEFAULT '',   -- still set after the lease ran out: the owner was lost
     epoch       BIGINT NOT NULL DEFAULT 0,
     lease_until BIGINT NOT NULL DEFAULT 0,
@@ -63,7 +63,8 @@ CREATE TABLE steps (
     seq       BIGINT NOT NULL,   -- from 1, over the whole run
     step      TEXT NOT NULL,
     number    BIGINT NOT NULL,   -- from 1, within the step
-    purpose   TEXT NOT NULL,     -- step, recheck or verify
+    item      BIGINT NOT NULL,   -- of an each, from 1; 0: the step as a whole
+    purpose   TEXT NOT NULL,     -- step, item, recheck or verify
     phase     TEXT NOT NULL,
     epoch     BIGINT NOT NULL,   -- of the run when the intent was written
     effect    BIGINT NOT NULL,   -- 0 read, 1 change, 2 destructive
@@ -113,10 +114,20 @@ CREATE TABLE votes (
     decision    TEXT NOT NULL,
     reason      TEXT NOT NULL,
     fields      TEXT NOT NULL,    -- JSON object of a manual step's form
+    request_key TEXT NOT NULL,    -- of the request it came with; '' for none
     cast_at     TEXT NOT NULL,    -- RFC 3339: as the person's door saw it
     PRIMARY KEY (approval_id, position)
 );
 CREATE INDEX votes_run ON votes (run_id);
+
+-- Runbooks that a run suggests to start next, each by one click.
+CREATE TABLE offers (
+    id       TEXT PRIMARY KEY,
+    run_id   TEXT NOT NULL REFERENCES runs (id),
+    position BIGINT NOT NULL,     -- from 0, in order of appearance within the run
+    offer    TEXT NOT NULL        -- JSON
+);
+CREATE INDEX offers_run ON offers (run_id, position);
 
 -- Held locks; a row goes when the root run gives up its locks.
 CREATE TABLE locks (
@@ -155,6 +166,7 @@ INSERT INTO audit_head (one, seq, hash) VALUES (1, 0, '');
 DROP TABLE audit_head;
 DROP TABLE audit;
 DROP TABLE locks;
+DROP TABLE offers;
 DROP TABLE votes;
 DROP TABLE approvals;
 DROP TABLE steps;

@@ -41,7 +41,7 @@ CREATE TABLE outbox (
     attempts     BIGINT NOT NULL DEFAULT 0,
     owner        TEXT NOT NULL DEFAULT '',
     lease_until  BIGINT NOT NULL DEFAULT 0,
-    tried        BOOLEAN NOT NULL DEFAULT FALSE, -- an earlier lease just ran out: it may have been said
+    tried        BOOLEAN NOT NULL DEFAULT FALSE, -- a lease ended in silence: it may be in Slack already
     why          TEXT NOT NULL DEFAULT '',  -- of the last failure
     dropped_at   BIGINT            -- given up then; NULL: still to be delivered
 );

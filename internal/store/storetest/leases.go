@@ -23,30 +23,39 @@ func testLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 	create(t, s, NewRun(), engine.Change{})
 	lost := claim(t, s, "o1")
 	ExpireLeases(t, url)
+	lost = claim(t, s, "o1")
+	if lost == nil || lost.Epoch != 2 || lost.Restarts != 0 {
+		t.Fatalf("claimed again between steps: %+v, want epoch 2 and no restart", lost)
+	}
+	update(t, s, lost, true, func(r *engine.Run) engine.Change {
+		r.Attempts = []engine.Attempt{{Seq: 1, State: engine.Intent}}
+		return engine.Change{}
+	})
+	ExpireLeases(t, url)
 	if err := s.Runs().Heartbeat(t.Context(), "o1"); err != nil {
 		t.Fatalf("Heartbeat: %v", err)
 	}
 	if got := find(t, s, lost.ID); got.LeaseUntil.After(now(t, s)) {
 		t.Errorf("the heartbeat revived an expired lease until %v", got.LeaseUntil)
 	}
-	update := func(run *engine.Run) error {
+	advance := func(run *engine.Run) error {
 		_, err := s.Runs().Update(t.Context(), run.ID, &engine.Fence{Owner: run.Owner, Epoch: run.Epoch}, func(r *engine.Run) (engine.Change, error) {
 			r.Cursor += "+" + run.Owner
 			return engine.Change{}, nil
 		})
 		return err
 	}
-	if err := update(lost); !errors.Is(err, engine.ErrLeaseLost) {
+	if err := advance(lost); !errors.Is(err, engine.ErrLeaseLost) {
 		t.Errorf("Update after the lease ran out = %v, want ErrLeaseLost", err)
 	}
 	taken := claim(t, s, "o2")
-	if taken == nil || taken.Epoch != 2 || taken.Restarts != 1 || !taken.Started.Equal(lost.Started) {
-		t.Fatalf("the second claim = %+v, want epoch 2, one restart and the same start", taken)
+	if taken == nil || taken.Epoch != 3 || taken.Restarts != 1 || !taken.Started.Equal(lost.Started) {
+		t.Fatalf("the second claim = %+v, want epoch 3, one restart and the same start", taken)
 	}
-	if err := update(lost); !errors.Is(err, engine.ErrLeaseLost) {
+	if err := advance(lost); !errors.Is(err, engine.ErrLeaseLost) {
 		t.Errorf("Update by the old owner = %v, want ErrLeaseLost", err)
 	}
-	if err := update(taken); err != nil {
+	if err := advance(taken); err != nil {
 		t.Errorf("Update by the new owner: %v", err)
 	}
 	if got := find(t, s, lost.ID).Cursor; got != "check+o2" {
@@ -82,7 +91,17 @@ func testOutboxLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 	first := dueNow(t, s, "k one")
 	dueNow(t, s)
 	ExpireLeases(t, url)
-	second := dueNow(t, s, "k one")
+	say(t, s, outbox.Notice{Key: "k", Content: outbox.Line{Text: "two"}})
+	second := dueNow(t, s, "k two")
+	if first[0].Tried || !second[0].Tried {
+		t.Errorf("Tried = %v, then %v, want it after the silence", first[0].Tried, second[0].Tried)
+	}
+	if err := s.Outbox().Later(t.Context(), second[0], now(t, s).Add(-time.Second), "Slack was away"); err != nil {
+		t.Fatalf("Later: %v", err)
+	}
+	if second = dueNow(t, s, "k two"); !second[0].Tried {
+		t.Error("Tried was forgotten by Later")
+	}
 	// Both got through: the message is found again by its key and not posted twice.
 	sent(t, s, first[0], "C1", "1.1")
 	sent(t, s, second[0], "C1", "1.1")

@@ -251,8 +251,8 @@ func testOutboxUnder(t *testing.T, s *store.Store) {
 	dueNow(t, s)
 	sent(t, s, d, "C9", "5.5") // it went elsewhere, and its thread with it
 	d = dueNow(t, s, " early")[0]
-	if d.ParentTS != "5.5" || d.Notice.To.Channel != "C9" {
-		t.Errorf("the reply goes to %s under %q, want C9 under 5.5", d.Notice.To.Channel, d.ParentTS)
+	if d.ParentTS != "5.5" || d.ParentChannel != "C9" {
+		t.Errorf("the reply goes to %s under %q, want C9 under 5.5", d.ParentChannel, d.ParentTS)
 	}
 	sent(t, s, d, "C9", "5.6")
 	dueNow(t, s, " second")

@@ -76,6 +76,7 @@ var runTests = map[string]func(*testing.T, *store.Store){
 	"CreateKeepsEverything":    testCreateKeepsEverything,
 	"CreateOncePerRequest":     testCreateOncePerRequest,
 	"UpdateKeepsEverything":    testUpdateKeepsEverything,
+	"WholeRun":                 testWholeRun,
 	"UpdateRollsBack":          testUpdateRollsBack,
 	"UpdateOnlyAdds":           testUpdateOnlyAdds,
 	"ClaimInOrder":             testClaimInOrder,
