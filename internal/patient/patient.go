@@ -1,0 +1,209 @@
+// Package patient is a small system that falls ill on request, for demos and
+// tests.
+//
+// It is an API that keeps what it reads from a slow database in Redis for five
+// minutes, and people who keep asking it. The illness is real: an old
+// release's keys fill Redis up to its maxmemory, nothing is evicted, so the
+// API's writes are refused and each lookup misses. Removing the old keys is
+// the cure; nothing else changes the hit rate. A queue, sessions and settings
+// live beside the cache and must survive the cure.
+//
+// Redis is a real redis-server where one is installed, on a loopback port of
+// its own and without persistence. Elsewhere it is miniredis in this process,
+// with the counters, the memory limit and the INFO fields that it lacks by
+// itself. Engine says which.
+package patient
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"golang.org/x/sync/errgroup"
+)
+
+// The library writes failed dials to standard error by itself.
+func init() { logging.Disable() }
+
+// An Engine is a kind of Redis.
+type Engine string
+
+// The engines.
+const (
+	// AnyEngine is RedisServer where the program is found, else Miniredis.
+	AnyEngine Engine = ""
+	// RedisServer is the program redis-server, from PATH.
+	RedisServer Engine = "redis-server"
+	// Miniredis is a Redis written in Go, in this process.
+	Miniredis Engine = "miniredis"
+)
+
+// Options say how the patient is set up; the zero value works.
+type Options struct {
+	Log    *slog.Logger // default: nothing is logged
+	Dir    string       // for redis-server's working files; default: a temporary one, removed by Close
+	Engine Engine       // which Redis; default AnyEngine
+}
+
+// A Patient is a running API with its Redis and its users. All methods are
+// safe for concurrent use.
+type Patient struct {
+	log     *slog.Logger
+	token   string
+	engine  engine
+	cache   *redis.Client
+	server  *http.Server
+	address string
+	api     *api
+	vitals  *vitals
+
+	sickening sync.Mutex // one Sicken at a time
+
+	cancel  context.CancelFunc
+	stopped chan struct{}
+	err     error // why it stopped; read after stopped is closed
+}
+
+// Start brings up Redis, makes it ill, then the API and its users. ctx bounds
+// the start only; Close or Serve ends the patient.
+func Start(ctx context.Context, o Options) (*Patient, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e, err := openEngine(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("start the patient's Redis: %w", err)
+	}
+	p := &Patient{
+		log:     o.Log,
+		token:   rand.Text(),
+		engine:  e,
+		cache:   dial(e.addr()),
+		stopped: make(chan struct{}),
+	}
+	p.api = newAPI(p.cache, p.token, o.Log)
+	p.vitals = newVitals(p.api, p.cache)
+	abandon := func(err error) (*Patient, error) {
+		return nil, errors.Join(err, p.cache.Close(), e.close())
+	}
+	if err := p.furnish(ctx); err != nil {
+		return abandon(fmt.Errorf("fill the patient's Redis: %w", err))
+	}
+	if err := p.Sicken(ctx); err != nil {
+		return abandon(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return abandon(fmt.Errorf("listen for the patient's API: %w", err))
+	}
+	p.address = listener.Addr().String()
+	p.server = &http.Server{
+		Handler:           p.api,
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	life, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go p.live(life, listener)
+	return p, nil
+}
+
+// live runs everything until ctx ends or a part breaks, then takes it down.
+func (p *Patient) live(ctx context.Context, listener net.Listener) {
+	defer close(p.stopped)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the patient's API: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return p.server.Close()
+	})
+	g.Go(func() error { return p.users(ctx) })
+	g.Go(func() error { return p.vitals.serve(ctx) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.engine.died():
+			return fmt.Errorf("the patient's %s ended", p.engine.name())
+		}
+	})
+	err := g.Wait()
+	p.err = errors.Join(err, p.cache.Close(), p.engine.close())
+}
+
+// Serve waits until ctx ends or the patient breaks by itself, and returns when
+// everything has stopped: nil in the first case.
+func (p *Patient) Serve(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-p.stopped:
+	}
+	return p.Close()
+}
+
+// Close stops users, API and Redis, and returns when they have stopped. It may
+// be called more than once.
+func (p *Patient) Close() error {
+	p.cancel()
+	<-p.stopped
+	return p.err
+}
+
+// Engine names the Redis in use: "redis-server 7.0.15" or "in-process
+// miniredis".
+func (p *Patient) Engine() string { return p.engine.name() }
+
+// RedisURL is where the cache is: "redis://127.0.0.1:40001/0". There is no
+// password.
+func (p *Patient) RedisURL() string { return "redis://" + p.engine.addr() + "/0" }
+
+// APIURL is the base of the API: "http://127.0.0.1:40002".
+func (p *Patient) APIURL() string { return "http://" + p.address }
+
+// Token is the bearer token that the API wants for anything but its health and
+// metrics.
+func (p *Patient) Token() string { return p.token }
+
+// WarmupPath is the API's path that fills the cache for one user, with {user}
+// where the name goes.
+const WarmupPath = "/api/v1/reconciliation/status?user={user}"
+
+// Users lists the people who keep asking: the values for WarmupPath.
+func (p *Patient) Users() []string { return p.api.db.users() }
+
+// dial prepares a client that fails at once instead of trying again, so that
+// the patient shows its trouble.
+func dial(addr string) *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr:                     addr,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		DialTimeout:              time.Second,
+		ReadTimeout:              2 * time.Second,
+		WriteTimeout:             2 * time.Second,
+		ContextTimeoutEnabled:    true,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+// drain reads what is left of an answer, so that its connection is used again.
+func drain(body io.ReadCloser) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(body, 1<<20))
+	_ = body.Close()
+}
