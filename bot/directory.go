@@ -153,18 +153,23 @@ func (d *Directory) groupID(ctx context.Context, handle string) (string, error) 
 	if fresh && id != "" {
 		return id, nil
 	}
-	var groups []slack.UserGroup
-	err := d.w.call(ctx, "usergroups.list", func(ctx context.Context) (err error) {
-		groups, err = d.w.api.GetUserGroupsContext(ctx)
-		return err
-	})
+	// slack-go refuses the whole list for a user_count in quotes, which is how
+	// Slack documents it (slack-go/slack#1604).
+	var list struct {
+		Groups []struct {
+			ID         string `json:"id"`
+			Handle     string `json:"handle"`
+			DateDelete int64  `json:"date_delete"`
+		} `json:"usergroups"`
+	}
+	err := d.w.call(ctx, "usergroups.list", func(ctx context.Context) error { return d.w.plain(ctx, "usergroups.list", &list) })
 	if err != nil {
 		return "", err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ids, d.idsAt = map[string]string{}, time.Now()
-	for _, g := range groups {
+	for _, g := range list.Groups {
 		if g.DateDelete == 0 {
 			d.ids[strings.ToLower(g.Handle)] = g.ID
 		}

@@ -2,11 +2,15 @@ package bot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -192,6 +196,46 @@ func (w *Workspace) patiently(ctx context.Context, method string, f func(context
 		}
 	}
 }
+
+// plain calls a method that slack-go cannot read the answer of. Its errors are
+// slack-go's.
+func (w *Workspace) plain(ctx context.Context, method string, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.access.APIURL+method, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("call %s: %w", method, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Authorization", "Bearer "+w.access.BotToken)
+	resp, err := w.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("call %s: %w", method, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && resp.StatusCode == http.StatusTooManyRequests {
+		return &slack.RateLimitedError{RetryAfter: time.Duration(seconds) * time.Second}
+	}
+	if resp.StatusCode != http.StatusOK {
+		return slack.StatusCodeError{Code: resp.StatusCode, Status: resp.Status}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w", method, err)
+	}
+	var said slack.SlackResponse
+	if err := json.Unmarshal(body, &said); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", method, err)
+	}
+	if err := said.Err(); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", method, err)
+	}
+	return nil
+}
+
+// maxAnswer bounds an answer that is read here, in bytes.
+const maxAnswer = 16 << 20
 
 // errForeignURL: a payload named an address that is none of Slack's.
 var errForeignURL = errors.New("the address is not Slack's")
