@@ -284,6 +284,9 @@ func (k *worker) handle(ctx context.Context, req commands.Request) (reply comman
 // open shows a form. What went wrong comes back as a sentence for the person.
 func (k *worker) open(ctx context.Context, j job, form commands.Form) (sorry string) {
 	const late = "The form could not be opened in time. Please try again."
+	if j.trigger == "" && form.Else != "" {
+		return form.Else
+	}
 	if j.trigger == "" {
 		return "A form cannot be opened from here. Please use the slash command, or a button."
 	}

@@ -49,6 +49,8 @@ type Form struct {
 	Keep map[string]string
 	// Where is the conversation that the submission belongs to.
 	Where outbox.Conversation
+	// Else is said where no form can be opened: what to type instead.
+	Else string
 }
 
 // What a click or a submitted form can ask for. The Subject is opaque to the
