@@ -372,6 +372,96 @@ func TestPhone(t *testing.T) {
 	ann.until("the page is Dan's", fmt.Sprintf("document.querySelector('#app')?.dataset.as === %q", w.dan.ID))
 }
 
+// everything is a message with each kind of block and element.
+const everything = `[
+ {"type":"header","text":{"type":"plain_text","text":"Every kind of block"}},
+ {"type":"section","block_id":"date","text":{"type":"mrkdwn","text":"A *section* with a date, ~struck~ and _leaning_"},"accessory":{"type":"datepicker","action_id":"date"}},
+ {"type":"section","block_id":"menu","text":{"type":"mrkdwn","text":"With a menu of more actions\n> and a quote"},"accessory":{"type":"overflow","action_id":"menu","options":[{"text":{"type":"plain_text","text":"Pause"},"value":"pause"},{"text":{"type":"plain_text","text":"Show runbook"},"value":"show"}]}},
+ {"type":"divider"},
+ {"type":"actions","block_id":"choose","elements":[{"type":"static_select","action_id":"select","placeholder":{"type":"plain_text","text":"Environment"},"options":[{"text":{"type":"plain_text","text":"Demo"},"value":"demo"},{"text":{"type":"plain_text","text":"Production"},"value":"prod"}]},{"type":"users_select","action_id":"person","placeholder":{"type":"plain_text","text":"Person"}},{"type":"timepicker","action_id":"time"}]},
+ {"type":"actions","block_id":"boxes","elements":[{"type":"checkboxes","action_id":"boxes","options":[{"text":{"type":"mrkdwn","text":"Logs"},"value":"logs"},{"text":{"type":"mrkdwn","text":"Metrics"},"value":"metrics","description":{"type":"mrkdwn","text":"the last hour"}}]}]},
+ {"type":"actions","block_id":"radio","elements":[{"type":"radio_buttons","action_id":"radio","options":[{"text":{"type":"plain_text","text":"Now"},"value":"now"},{"text":{"type":"plain_text","text":"Tonight"},"value":"tonight"}]}]},
+ {"type":"section","block_id":"external","text":{"type":"mrkdwn","text":"An external menu"},"accessory":{"type":"external_select","action_id":"external","min_query_length":2,"placeholder":{"type":"plain_text","text":"Service"}}},
+ {"type":"input","block_id":"typed","dispatch_action":true,"label":{"type":"plain_text","text":"A field in a message"},"hint":{"type":"plain_text","text":"Enter sends it"},"element":{"type":"plain_text_input","action_id":"typed"}},
+ {"type":"image","image_url":"https://example.com/chart.png","alt_text":"Hit rate over the last hour","title":{"type":"plain_text","text":"Hit rate"}},
+ {"type":"rich_text","elements":[{"type":"rich_text_section","elements":[{"type":"text","text":"Rich "},{"type":"text","text":"text","style":{"bold":true}}]},{"type":"rich_text_list","style":"ordered","elements":[{"type":"rich_text_section","elements":[{"type":"text","text":"first"}]},{"type":"rich_text_section","elements":[{"type":"text","text":"second"}]}]},{"type":"rich_text_preformatted","elements":[{"type":"text","text":"$ redis-cli ping\nPONG"}]}]},
+ {"type":"context","elements":[{"type":"mrkdwn","text":"Context with a <https://example.com|link>"}]}
+]`
+
+// Each element tells the app what was chosen, once.
+func TestElements(t *testing.T) {
+	t.Parallel()
+	browser := chromium(t)
+	w := open(t, page.Options{})
+	w.app(t)
+	ts := w.post(t, "#ops", "every kind", everything)
+	b := visit(t, browser, w.url+at(w.ann.ID, w.ops.ID), 1280, 1600)
+	b.shows("#chat .card", "Every kind of block")
+	b.shot("elements")
+	card := "#m-" + domID(w.ops.ID, ts)
+	element := func(action string) string {
+		return fmt.Sprintf("document.querySelector('%s [data-action=%s]')", card, action)
+	}
+	change := func(action, value string) {
+		t.Helper()
+		b.eval(fmt.Sprintf("(() => { const e = %s; e.value = %q; e.dispatchEvent(new Event('change', { bubbles: true })); })()", element(action), value))
+	}
+	change("select", "prod")
+	b.shows("#chat .text", "select = prod")
+	change("person", w.ben.ID)
+	b.shows("#chat .text", "person = "+w.ben.ID)
+	change("date", "2026-11-23")
+	b.shows("#chat .text", "date = 2026-11-23")
+	change("time", "07:40")
+	b.shows("#chat .text", "time = 07:40")
+	b.eval(element("boxes") + ".querySelectorAll('input')[1].click()")
+	b.shows("#chat .text", "boxes = metrics")
+	b.eval(element("boxes") + ".querySelectorAll('input')[0].click()")
+	b.shows("#chat .text", "boxes = logs metrics")
+	b.eval(element("radio") + ".querySelectorAll('input')[1].click()")
+	b.shows("#chat .text", "radio = tonight")
+	b.eval(element("typed") + ".focus()")
+	b.keys("half")
+	w.post(t, "#ops", "news", "")
+	b.shows("#chat", "news")
+	b.keys(" typed" + enter)
+	b.shows("#chat .text", "typed = half typed")
+	b.press(card, "More actions")
+	b.until("the menu is open", "document.querySelector('"+card+" details.overflow').open")
+	b.shot("menu")
+	b.press(card, "Show runbook")
+	b.shows("#chat .text", "menu = show")
+	b.eval("document.querySelector('" + card + " .query').focus()")
+	b.keys("pro")
+	b.until("the app's options are offered", "[...("+element("external")+").options].some(o => o.text === 'redis for pro')")
+	change("external", "redis")
+	b.shows("#chat .text", "external = redis")
+	b.until("what was chosen stays chosen", element("select")+".value === 'prod' && "+element("boxes")+".querySelectorAll('input:checked').length === 2")
+}
+
+// The Home tab tells the app that it was opened and shows what was published.
+func TestHome(t *testing.T) {
+	t.Parallel()
+	browser := chromium(t)
+	w := open(t, page.Options{})
+	w.app(t)
+	b := visit(t, browser, w.url+at(w.ann.ID, w.ops.ID), 1280, 800)
+	b.eval("document.querySelector('#side a[href*=home]').focus()")
+	b.keys(enter)
+	b.shows(".home", "has not published")
+	var blocks slack.Blocks
+	if err := blocks.UnmarshalJSON([]byte(askCard)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.api.PublishView(w.ann.ID, slack.HomeTabViewRequest{Type: "home", Blocks: blocks}, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.shows(".home", "Review wanted")
+	b.shot("home")
+	b.press(".home", "Approve")
+	b.shows("dialog.modal", "Type demo to confirm")
+}
+
 // Text has enough contrast on what it stands on, in both color schemes.
 func TestContrast(t *testing.T) {
 	t.Parallel()

@@ -81,7 +81,7 @@ func (d *drawing) channel(c slacksim.Channel, seen bool) *channelView {
 	}
 	msgs := d.sim.History(c.ID, d.me.ID)
 	if n := len(msgs); n > maxShown {
-		msgs = msgs[n-maxShown:]
+		msgs, v.Cut = msgs[n-maxShown:], true
 	}
 	v.Items = d.list("m", msgs, d.notices(c.ID), "")
 	if seen && len(msgs) > 0 {

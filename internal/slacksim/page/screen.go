@@ -3,6 +3,7 @@ package page
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/url"
 	"slices"
@@ -61,6 +62,13 @@ func (s *screen) DocTitle() string {
 	if s.Channel != nil {
 		name = s.Channel.Sign + s.Channel.Name
 	}
+	unread := 0
+	for _, r := range slices.Concat(s.Rooms, s.Directs) {
+		unread += r.Unread
+	}
+	if unread > 0 {
+		name = fmt.Sprintf("(%d) %s", unread, name)
+	}
 	return name + " – " + s.Me.Name + " – " + s.Title
 }
 
@@ -82,6 +90,7 @@ type channelView struct {
 	ThreadTS, CloseURL    string // of a thread
 	ListID, ComposerID    string
 	Member, Archived      bool
+	Cut                   bool // older messages are left out
 	Items                 []item
 }
 

@@ -173,6 +173,12 @@ func (w *workspace) handle(t *testing.T, client *socketmode.Client, e socketmode
 			w.post(t, w.ops.ID, "confirmed: "+data.View.State.Values["why"]["why"].Value+" "+strings.Join(checks, ","), "")
 			return
 		}
+		if data.Type == slack.InteractionTypeBlockSuggestion {
+			check("ack", client.Ack(*e.Request, map[string]any{"options": []any{
+				map[string]any{"text": map[string]any{"type": "plain_text", "text": "redis for " + data.Value}, "value": "redis"},
+			}}))
+			return
+		}
 		if data.Type != slack.InteractionTypeBlockActions {
 			check("ack", client.Ack(*e.Request))
 			return
@@ -191,6 +197,12 @@ func (w *workspace) handle(t *testing.T, client *socketmode.Client, e socketmode
 			check("update", err)
 		default:
 			check("ack", client.Ack(*e.Request))
+			a := data.ActionCallback.BlockActions[0]
+			chosen := []string{a.Value, a.SelectedOption.Value, a.SelectedDate, a.SelectedTime, a.SelectedUser, a.SelectedChannel}
+			for _, o := range a.SelectedOptions {
+				chosen = append(chosen, o.Value)
+			}
+			w.post(t, w.ops.ID, a.ActionID+" = "+strings.Join(strings.Fields(strings.Join(chosen, " ")), " "), "")
 		}
 	default:
 		if e.Request != nil && e.Request.EnvelopeID != "" {

@@ -19,7 +19,7 @@ const tab = store(() => sessionStorage), browser = store(() => localStorage);
 /* ---- Merging ---- */
 
 // What a person has done to an element is not the server's to undo.
-const theirs = { DIALOG: ["open"], DETAILS: ["open"], TEXTAREA: ["style"] };
+const theirs = { DIALOG: ["open", "data-ready", "data-empty"], DETAILS: ["open"], TEXTAREA: ["style", "data-ready", "aria-expanded", "aria-activedescendant"] };
 
 function merge(old, now) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
@@ -131,43 +131,55 @@ function announce(notes) {
 const toasted = new Set();
 let first = true;
 function toasts() {
-  for (const n of $$("#notes > li")) {
-    if (toasted.has(n.dataset.key)) continue;
-    toasted.add(n.dataset.key);
+  const notes = $$("#notes > li"), unread = new Set(notes.map((n) => n.dataset.key));
+  for (const t of $$("#toasts [data-key]")) if (!unread.has(t.dataset.key)) t.remove();
+  for (const { dataset: n } of notes) {
+    if (toasted.has(n.key)) continue;
+    toasted.add(n.key);
     if (first) continue;
-    toast(n.dataset.from, n.dataset.text, n.dataset.href);
-    announce([n.dataset.from + ": " + n.dataset.text]);
+    announce([n.from + ": " + n.text]);
+    // A reply in this channel shows at its message, if that is on the screen.
+    const root = new URL(n.href, location.href).searchParams.get("thread");
+    if (!root || !$(`#chat [data-ts="${CSS.escape(root)}"]`)) toast(n.from, n.text, n.href, n.key);
   }
   first = false;
 }
 
-function toast(from, text, href) {
+function toast(from, text, href, key) {
   const a = document.createElement(href ? "a" : "p"), b = document.createElement("b"), s = document.createElement("span");
   a.className = "toast";
-  if (href) { a.href = href; a.dataset.nav = ""; }
+  if (href) { a.href = href; a.dataset.nav = ""; a.dataset.key = key; }
   b.textContent = from; s.textContent = text;
   a.append(b, s);
   $("#toasts").append(a);
   while ($("#toasts").children.length > 3) $("#toasts").firstChild.remove();
-  setTimeout(() => a.remove(), 9000);
+  setTimeout(() => a.remove(), 8000);
 }
 
 /* ---- Live ---- */
 
+// A browser opens six connections to one address at most, so only the tabs that
+// can be seen keep a stream; a hidden one looks now and then, for its title.
+let stream = null, looking = 0;
+
 function listen() {
-  const as = app().dataset.as;
-  const stream = new EventSource("/ui/events?as=" + encodeURIComponent(as));
-  stream.addEventListener("hello", refresh);
-  stream.addEventListener("changed", refresh);
-  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000); offline(true); };
-  addEventListener("pagehide", () => stream.close(), { once: true });
+  stream?.close();
+  clearInterval(looking);
+  if (document.visibilityState === "hidden") { stream = null; looking = setInterval(refresh, 5000); return; }
+  const mine = stream = new EventSource("/ui/events?as=" + encodeURIComponent(app().dataset.as));
+  mine.addEventListener("hello", refresh);
+  mine.addEventListener("changed", refresh);
+  mine.onerror = () => { offline(true); if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === stream && listen(), 2000); };
 }
-document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") refresh(); });
+document.addEventListener("visibilitychange", listen);
+addEventListener("pagehide", () => stream?.close());
+addEventListener("pageshow", (e) => { if (e.persisted) listen(); });
 
 /* ---- Going places ---- */
 
 document.addEventListener("click", (e) => {
   const a = e.target.closest("a[data-nav]");
+  if (e.target.closest(".skip")) { e.preventDefault(); ($("#chat textarea") || $("#chat")).focus(); }
   if (!a || e.metaKey || e.ctrlKey || e.shiftKey || e.button) return;
   if (new URL(a.href).searchParams.get("as") !== app().dataset.as) return; // another person: a page of their own
   e.preventDefault();
@@ -429,6 +441,7 @@ function options(q) {
 
 /* ---- Modals ---- */
 
+const fields = ".modal-body :is(input, textarea, select)";
 let opener = null;
 function dialogs() {
   const all = $$("dialog.modal"), top = all[all.length - 1];
@@ -442,8 +455,11 @@ function dialogs() {
   if (top && !top.open) {
     if (all.length === 1 && !opener) { const e = document.activeElement, m = e && e.closest(".msg, .composer"); opener = { e, id: e && e.id, near: m && m.id }; }
     top.showModal();
-    ($(".modal-body input, .modal-body textarea, .modal-body select, .modal-body button", top) || $("[data-do=submit], [data-do=close]", top)).focus();
+    ($(fields, top) || $(".modal-body button", top) || $("[data-do=submit], [data-do=close]", top)).focus();
+  } else if (top && top.dataset.empty && !document.activeElement.matches(fields)) {
+    $(fields, top)?.focus(); // it said "loading" until now
   }
+  if (top) $(fields, top) ? delete top.dataset.empty : top.dataset.empty = "1";
   if (!top && opener) {
     const { e, id, near } = opener;
     opener = null;
@@ -494,7 +510,7 @@ document.addEventListener("keydown", (e) => { taken = e.key === "Enter" && (e.de
 
 function toggleDrawer() {
   const open = document.body.classList.toggle("drawer-open");
-  $$("[data-do=drawer]").forEach((b) => b.setAttribute("aria-expanded", String(open)));
+  panelState();
   (open ? $("#side summary, #side a") : $("#chat [data-do=drawer]"))?.focus();
 }
 function togglePanel() {
@@ -504,8 +520,10 @@ function togglePanel() {
   (open && !wide.matches ? $("#panel [data-do=panel]") : $("#chat [data-do=panel]"))?.focus();
 }
 function panelState() {
-  const open = document.body.classList.contains("panel-open");
-  $$(".toggle[data-do=panel]").forEach((b) => b.setAttribute("aria-expanded", String(open)));
+  for (const what of ["panel", "drawer"]) {
+    const open = document.body.classList.contains(what + "-open");
+    $$(`[data-do=${what}][aria-expanded]`).forEach((b) => b.setAttribute("aria-expanded", String(open)));
+  }
 }
 
 if ($("#panel") && wide.matches && browser.read("panel") !== "closed") document.body.classList.add("panel-open");
