@@ -94,7 +94,10 @@ func listGroups(s *Server, r *request) obj {
 			"id": g.ID, "team_id": s.app.teamID, "is_usergroup": true, "name": g.Name, "description": "", "handle": g.Handle,
 			"is_external": false, "date_create": 1, "date_update": 1, "date_delete": deleted, "auto_type": nil,
 			"created_by": s.app.botUserID, "updated_by": s.app.botUserID, "deleted_by": nil,
-			"prefs": obj{"channels": []string{}, "groups": []string{}}, "user_count": itoa(len(g.Users)),
+			"prefs": obj{"channels": []string{}, "groups": []string{}},
+		}
+		if r.flag("include_count") { // a number: slack-go cannot read the reference's string
+			shown["user_count"] = len(g.Users)
 		}
 		if r.flag("include_users") {
 			shown["users"] = append([]string{}, g.Users...)

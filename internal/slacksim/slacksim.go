@@ -147,7 +147,7 @@ func Open(opts Options) (*Server, error) {
 	if name == "" {
 		name = "app"
 	}
-	general := &channel{Channel: Channel{ID: s.newID("C"), Name: "general", General: true, Created: s.clock.now()}}
+	general := &channel{byTS: map[string]*Message{}, Channel: Channel{ID: s.newID("C"), Name: "general", General: true, Created: s.clock.now()}}
 	s.channels[general.ID] = general
 	s.chanOrder = append(s.chanOrder, general.ID)
 	s.app.botUserID = s.addUser(User{Name: name, RealName: m.Display.Name, Bot: true}).ID
