@@ -1,0 +1,244 @@
+package runbooks
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func asPathError(err error, p **fs.PathError) bool { return errors.As(err, p) }
+
+// A link is a place where a runbook names another.
+type link struct {
+	runbook string
+	params  map[string]*Value
+	pos     Pos
+	runs    bool // by itself, not offered
+}
+
+// links lists the runbooks that rb names.
+func (rb *Runbook) links() []link {
+	var list []link
+	next := func(n Next) {
+		if n.Run != nil {
+			list = append(list, link{n.Run.Runbook, n.Run.Params, n.Pos, true})
+		}
+		for _, o := range n.Offer {
+			list = append(list, link{o.Runbook, o.Params, o.Pos, false})
+		}
+	}
+	for s := range rb.allSteps {
+		next(s.OnFail)
+		next(s.Then)
+		if s.Run != nil {
+			list = append(list, link{s.Run.Runbook, s.Run.Params, s.Run.Pos, true})
+		}
+		if s.Decide != nil {
+			for _, row := range s.Decide.Rows {
+				next(row.Next)
+			}
+		}
+	}
+	for _, g := range rb.Groups {
+		if g.OnFail != nil {
+			next(*g.OnFail)
+		}
+	}
+	return list
+}
+
+// allSteps goes through the steps of all sections.
+func (rb *Runbook) allSteps(yield func(*Step) bool) {
+	for _, list := range [][]*Step{rb.Steps, rb.Rollback, rb.Cleanup} {
+		for _, s := range list {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Step returns the step with the id, of any section, or nil.
+func (rb *Runbook) Step(id string) *Step {
+	for s := range rb.allSteps {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// check compares the runbooks with each other: names and numbers (RB112), and
+// what they run and offer (RB213, RB216, RB218). It fills in the aliases.
+func (l *Library) check() Problems {
+	var problems Problems
+	problem := func(rb *Runbook, at Pos, code, message, hint string) {
+		problems = append(problems, Problem{File: rb.File, Pos: at, Code: code, Message: message, Hint: hint})
+	}
+	for _, rb := range l.runbooks {
+		names := slices.Clone(rb.Aliases)
+		if rb.Number > 0 {
+			names = append(names, strconv.Itoa(rb.Number))
+		}
+		for _, name := range names {
+			if other := l.names[name]; other != nil && other != rb {
+				problem(rb, Pos{1, 1}, "RB112", fmt.Sprintf("%s is the name or number of %s too", name, other.Slug), "")
+				continue
+			}
+			l.names[name] = rb
+		}
+	}
+	for _, rb := range l.runbooks {
+		for _, k := range rb.links() {
+			child, ok := l.Find(k.runbook)
+			if !ok {
+				hint := ""
+				if near := l.Suggest(k.runbook); near != "" {
+					hint = fmt.Sprintf("did you mean %q?", near)
+				}
+				problem(rb, k.pos, "RB213", fmt.Sprintf("there is no runbook %s", clip(k.runbook)), hint)
+				continue
+			}
+			for _, message := range child.misfits(k.params) {
+				problem(rb, k.pos, "RB218", message, "")
+			}
+			if k.runs {
+				if way := l.cycle(child, rb, nil); way != nil {
+					problem(rb, k.pos, "RB216", fmt.Sprintf("running %s leads back here: %s", child.Slug, strings.Join(append([]string{rb.Slug}, way...), " → ")), "offer it instead")
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// misfits says what is wrong with the parameters that a child is given.
+func (rb *Runbook) misfits(given map[string]*Value) []string {
+	var messages []string
+	for _, name := range sortedKeys(given) {
+		v := given[name]
+		q := rb.param(name)
+		switch {
+		case q == nil:
+			message := fmt.Sprintf("%s has no parameter %s", rb.Slug, clip(name))
+			names := make([]string, len(rb.Params))
+			for i := range rb.Params {
+				names[i] = rb.Params[i].Name
+			}
+			if near := nearest(name, names); near != "" {
+				message += fmt.Sprintf("; did you mean %q?", near)
+			}
+			messages = append(messages, message)
+		case v.Constant():
+			r, _ := v.resolve(nil)
+			if _, err := q.read(r, false); err != nil {
+				messages = append(messages, fmt.Sprintf("parameter %s of %s %s", name, rb.Slug, err))
+			}
+		case v.template != nil && v.template.lone() != nil:
+			have, want := v.template.lone().shape, paramShape(Param{Type: q.Type, Of: q.Of, Required: true})
+			if have.kind != want.kind && have.kind != anyKind && have.kind != stringKind && !(have.number() && want.number()) {
+				messages = append(messages, fmt.Sprintf("parameter %s of %s must be a %s, and this is a %s", name, rb.Slug, want, have))
+			}
+		}
+	}
+	for _, q := range rb.Params {
+		if q.Required && q.Default == nil && given[q.Name] == nil {
+			messages = append(messages, fmt.Sprintf("%s needs the parameter %s", rb.Slug, q.Name))
+		}
+	}
+	return messages
+}
+
+// cycle returns the way by which running rb leads to the goal, nil if none does.
+func (l *Library) cycle(rb, goal *Runbook, seen []*Runbook) []string {
+	if rb == goal {
+		return []string{goal.Slug}
+	}
+	if slices.Contains(seen, rb) {
+		return nil
+	}
+	seen = append(seen, rb)
+	for _, k := range rb.links() {
+		child, ok := l.Find(k.runbook)
+		if !ok || !k.runs {
+			continue
+		}
+		if way := l.cycle(child, goal, seen); way != nil {
+			return append([]string{rb.Slug}, way...)
+		}
+	}
+	return nil
+}
+
+// A Server is what only a server's configuration knows of a runbook's world.
+type Server struct {
+	Groups      []string
+	Commands    []string      // named commands
+	Queries     []string      // named SQL and metrics queries
+	VerifiedFor time.Duration // how long a drill counts; 0: for ever
+	Today       time.Time     // for VerifiedFor
+}
+
+// Check compares the runbooks with a server's configuration: groups (RB113),
+// named commands and queries (RB214), and the age of the last drill (RB701, a
+// warning).
+func (l *Library) Check(server Server) Problems {
+	var problems Problems
+	for _, rb := range l.All() {
+		group := func(at Pos, name string) {
+			if name != "" && !slices.Contains(server.Groups, name) {
+				problems = append(problems, Problem{File: rb.File, Pos: at, Code: "RB113", Message: fmt.Sprintf("there is no group %s", name), Hint: didYouMean(name, server.Groups)})
+			}
+		}
+		front := Pos{1, 1}
+		group(front, rb.Owner)
+		for _, name := range slices.Concat(rb.Roles.Run, rb.Roles.Approve) {
+			group(front, name)
+		}
+		for s := range rb.allSteps {
+			for _, name := range s.Who {
+				group(s.Pos, name)
+			}
+			if s.Review != nil {
+				for _, name := range s.Review.By {
+					group(s.Pos, name)
+				}
+			}
+			problems = append(problems, server.named(rb, s)...)
+		}
+		if server.VerifiedFor > 0 && server.Today.Sub(rb.Verified) > server.VerifiedFor {
+			message := "it was never tried in a drill: verified is absent"
+			if !rb.Verified.IsZero() {
+				message = fmt.Sprintf("the last drill was on %s, longer ago than %d days", rb.Verified.Format(time.DateOnly), int(server.VerifiedFor.Hours()/24))
+			}
+			problems = append(problems, Problem{File: rb.File, Pos: front, Code: "RB701", Warning: true, Message: message})
+		}
+	}
+	problems.sort()
+	return slices.Compact(problems)
+}
+
+// named checks the names of commands and queries in a step's arguments.
+func (server Server) named(rb *Runbook, s *Step) Problems {
+	known, argument := server.Commands, "command"
+	switch s.Do {
+	case "exec.run":
+	case "postgres.query", "prometheus.query":
+		known, argument = server.Queries, "name"
+	default:
+		return nil
+	}
+	v := s.With[argument]
+	if v == nil || !v.Constant() {
+		return nil
+	}
+	name, ok := v.literal.(string)
+	if !ok || slices.Contains(known, name) {
+		return nil
+	}
+	return Problems{{File: rb.File, Pos: v.pos, Code: "RB214", Message: fmt.Sprintf("the server has no %s named %s", strings.TrimSuffix(argument, "name")+map[string]string{"command": "", "name": "query"}[argument], clip(name)), Hint: didYouMean(name, known)}}
+}

@@ -1,0 +1,154 @@
+package runbooks
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+const maxFiles = 500
+
+// A Library is a set of runbooks by name and alias. It is immutable and safe
+// for concurrent use. A nil Library is empty.
+type Library struct {
+	runbooks []*Runbook // by slug
+	names    map[string]*Runbook
+}
+
+// Load reads every *.md file at the top of each directory. A file of a later
+// one replaces the file of the same name of an earlier one, and a runbook of a
+// later one the runbook of the same name. A file that is broken is absent from
+// the library; so is one that names a runbook that does not exist or does not
+// fit. Files are named in problems as the directory names them.
+func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
+	var problems Problems
+	type file struct {
+		dir  int
+		name string
+	}
+	files := map[string]file{}
+	for i, dir := range dirs {
+		names, err := fs.Glob(dir, "*.md")
+		if err != nil {
+			problems = append(problems, Problem{File: ".", Code: "RB107", Message: "the directory can't be read: " + err.Error()})
+			continue
+		}
+		if len(names) > maxFiles {
+			problems = append(problems, Problem{File: ".", Code: "RB107", Message: fmt.Sprintf("there are more than %d files", maxFiles)})
+			names = names[:maxFiles]
+		}
+		for _, name := range names {
+			if strings.EqualFold(name, "README.md") {
+				continue
+			}
+			files[name] = file{i, name}
+		}
+	}
+	bySlug := map[string]*Runbook{}
+	from := map[string]int{}
+	for _, name := range sortedKeys(files) {
+		f := files[name]
+		text, err := fs.ReadFile(dirs[f.dir], name)
+		if err != nil {
+			problems = append(problems, Problem{File: name, Code: "RB107", Message: "the file can't be read: " + reason(err)})
+			continue
+		}
+		rb, ps := Parse(path.Base(name), text, cat)
+		problems = append(problems, ps...)
+		if rb == nil {
+			continue
+		}
+		other := bySlug[rb.Slug]
+		switch {
+		case other == nil || from[rb.Slug] < f.dir:
+			bySlug[rb.Slug], from[rb.Slug] = rb, f.dir
+		case from[rb.Slug] == f.dir:
+			problems = append(problems, Problem{File: name, Pos: Pos{1, 1}, Code: "RB112",
+				Message: fmt.Sprintf("runbook %s is also in %s", rb.Slug, other.File)})
+		}
+	}
+	l, ps := newLibrary(bySlug)
+	problems = append(problems, ps...)
+	problems.sort()
+	return l, problems
+}
+
+func reason(err error) string {
+	var p *fs.PathError
+	if ok := asPathError(err, &p); ok {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
+
+// newLibrary checks runbooks against each other and drops those that do not
+// fit, until all that are left do.
+func newLibrary(bySlug map[string]*Runbook) (*Library, Problems) {
+	var problems Problems
+	for {
+		l := &Library{names: map[string]*Runbook{}}
+		for _, slug := range sortedKeys(bySlug) {
+			l.runbooks = append(l.runbooks, bySlug[slug])
+			l.names[slug] = bySlug[slug]
+		}
+		found := l.check()
+		bad := map[string]bool{}
+		for _, p := range found {
+			if !slices.Contains(problems, p) {
+				problems = append(problems, p)
+			}
+			for slug, rb := range bySlug {
+				if rb.File == p.File && !p.Warning {
+					bad[slug] = true
+				}
+			}
+		}
+		if len(bad) == 0 {
+			return l, problems
+		}
+		for slug := range bad {
+			delete(bySlug, slug)
+		}
+	}
+}
+
+// Find returns the runbook with the name, alias or number.
+func (l *Library) Find(name string) (*Runbook, bool) {
+	if l == nil {
+		return nil, false
+	}
+	rb, ok := l.names[strings.ToLower(name)]
+	return rb, ok
+}
+
+// All returns every runbook: those with a number first, in its order, then the
+// others by name.
+func (l *Library) All() []*Runbook {
+	if l == nil {
+		return nil
+	}
+	list := slices.Clone(l.runbooks)
+	slices.SortStableFunc(list, func(a, b *Runbook) int {
+		switch {
+		case a.Number == b.Number:
+			return strings.Compare(a.Slug, b.Slug)
+		case a.Number == 0:
+			return 1
+		case b.Number == 0:
+			return -1
+		}
+		return a.Number - b.Number
+	})
+	return list
+}
+
+// Suggest returns the name or alias that a mistyped one most likely meant, or
+// "" if none is near.
+func (l *Library) Suggest(name string) string {
+	if l == nil {
+		return ""
+	}
+	return nearest(name, sortedKeys(l.names))
+}

@@ -1,0 +1,218 @@
+package runbooks
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+var (
+	onFailWords = []string{"stop", "continue", "note", "ask", "rollback"}
+	thenWords   = []string{"next", "stop", "continue", "rollback"}
+	rowWords    = []string{"next"}
+	nextKinds   = []string{"goto", "run", "offer", "end"}
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// next reads where a run goes: one of the words, or a map with one target.
+func (c *checker) next(n *node, in *names, what string, words []string) Next {
+	next := Next{Pos: n.pos}
+	if n.kind == scalarNode {
+		word, ok := c.text(n, what)
+		if ok && !slices.Contains(words, word) {
+			hint := didYouMean(word, words)
+			if _, step := c.places[word]; step {
+				hint = "write { goto: " + word + " }"
+			} else if hint == "" {
+				hint = "one of " + strings.Join(words, ", ") + ", or a map with " + strings.Join(nextKinds, ", ")
+			}
+			c.problem(n.pos, "RB210", fmt.Sprintf("%s can't be %q", what, clip(word)), hint)
+			return next
+		}
+		next.Word = word
+		return next
+	}
+	if n.kind != mapNode {
+		c.problem(n.pos, "RB210", fmt.Sprintf("%s must be a word or a map with one target, not %s", what, n.describe()), "")
+		return next
+	}
+	return c.nextMap(n, in, what, append([]string{"with", "then", "say"}, nextKinds...))
+}
+
+// nextMap reads the target among the keys of a map.
+func (c *checker) nextMap(n *node, in *names, what string, keys []string) Next {
+	next := Next{Pos: n.pos}
+	targets := 0
+	c.fields(n, what, "RB210", keys, func(f field) {
+		v := f.value
+		switch f.key {
+		case "next":
+			targets++
+			if v.value != nil && v.value != true {
+				c.problem(v.pos, "RB210", "next takes no value", "")
+			}
+			next.Word = "next"
+		case "goto":
+			targets++
+			next.Goto, _ = c.text(v, "goto")
+			next.Pos = v.pos
+		case "end":
+			targets++
+			next.End = c.choice(v, "end", "ok", "failed")
+		case "run":
+			targets++
+			next.Run = &Child{Then: "end", Params: c.childParams(n.get("with"), in), Pos: v.pos}
+			next.Run.Runbook, _ = c.text(v, "run")
+			next.Pos = v.pos
+			if then := n.get("then"); then != nil {
+				next.Run.Then = c.choice(then, "then", "retry", "resume", "end")
+			}
+		case "offer":
+			targets++
+			next.Offer = c.offers(v, in)
+			next.OfferThen = "stop"
+			if then := n.get("then"); then != nil {
+				next.OfferThen = c.choice(then, "then", "stop", "continue", "note")
+			}
+		case "say":
+			next.Say = c.textTemplate(v, in, "say")
+		}
+	})
+	switch {
+	case targets == 0:
+		c.problem(n.pos, "RB210", what+" has no target", "one of "+strings.Join(nextKinds, ", "))
+	case targets > 1:
+		c.problem(n.pos, "RB210", what+" has more than one target", "")
+	case next.Run == nil && n.get("with") != nil:
+		c.problem(n.get("with").pos, "RB210", "with belongs to run", "")
+	case next.Run == nil && next.Offer == nil && n.get("then") != nil:
+		c.problem(n.get("then").pos, "RB210", "then belongs to run and offer", "")
+	}
+	return next
+}
+
+func (c *checker) childParams(n *node, in *names) map[string]*Value {
+	if n == nil {
+		return nil
+	}
+	if n.kind != mapNode {
+		c.problem(n.pos, "RB106", "with must be a map of parameters", "")
+		return nil
+	}
+	params := map[string]*Value{}
+	for _, f := range n.fields {
+		params[f.key] = c.value(f.value, in)
+	}
+	return params
+}
+
+// offers reads a list of runbooks; a single one may be a name.
+func (c *checker) offers(n *node, in *names) []OfferedRunbook {
+	items := n.items
+	if n.kind != listNode {
+		items = []*node{n}
+	}
+	var list []OfferedRunbook
+	for _, item := range items {
+		o := OfferedRunbook{Pos: item.pos}
+		if item.kind == scalarNode {
+			o.Runbook, _ = c.text(item, "offer")
+			list = append(list, o)
+			continue
+		}
+		c.fields(item, "an offer", "RB210", []string{"run", "with", "say"}, func(f field) {
+			switch f.key {
+			case "run":
+				o.Runbook, _ = c.text(f.value, "run")
+				o.Pos = f.value.pos
+			case "with":
+				o.Params = c.childParams(f.value, in)
+			case "say":
+				o.Say = c.textTemplate(f.value, in, "say")
+			}
+		})
+		if item.get("run") == nil {
+			c.problem(item.pos, "RB210", "an offer needs run, the name of a runbook", "")
+			continue
+		}
+		list = append(list, o)
+	}
+	if len(list) == 0 || len(list) > 5 {
+		c.problem(n.pos, "RB210", "offer must name one to five runbooks", "")
+	}
+	return list
+}
+
+// target checks a goto. from is where it stands.
+func (c *checker) target(next Next, from place) {
+	if next.Goto == "" {
+		return
+	}
+	to, ok := c.places[next.Goto]
+	switch {
+	case !ok:
+		c.problem(next.Pos, "RB211", fmt.Sprintf("goto: there is no step %s", clip(next.Goto)), didYouMean(next.Goto, c.ids))
+	case to.section != from.section:
+		c.problem(next.Pos, "RB211", fmt.Sprintf("goto: step %s is in another part of the runbook", next.Goto), "")
+	case to.index <= from.index || !c.later[next.Goto]:
+		c.problem(next.Pos, "RB212", fmt.Sprintf("goto: step %s is not further down", next.Goto), "a loop is watch, retry or each")
+	default:
+		c.referred([]reference{{next.Goto, next.Pos}})
+	}
+}
+
+// edges moves the flow past a step: to the next one, to the targets of gotos, or
+// to nowhere.
+func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
+	s, before := d.step, f.now
+	f.now = nil
+	done := inside.after(s.ID, seen)
+	failed := inside.after(s.ID, mayLackResult)
+	go_ := func(next Next, way presence, fallthrough_ bool) {
+		switch {
+		case next.Goto != "":
+			if to, ok := c.places[next.Goto]; ok && c.later[next.Goto] && to.section == s.Section {
+				f.gotos[next.Goto] = joined(f.gotos[next.Goto], way)
+			}
+		case next.End != "":
+		case next.Run != nil:
+			if next.Run.Then == "resume" {
+				f.now = joined(f.now, way)
+			}
+		case next.Offer != nil:
+			if next.OfferThen != "stop" {
+				f.now = joined(f.now, way)
+			}
+		case next.Word == "stop" || next.Word == "rollback":
+		case next.Word == "" && !fallthrough_:
+		default:
+			f.now = joined(f.now, way)
+		}
+	}
+	switch {
+	case s.Do == "end":
+	case s.Decide != nil:
+		for _, row := range s.Decide.Rows {
+			go_(row.Next, done, true)
+		}
+	case s.Run != nil && s.Run.Then == "end":
+	default:
+		go_(s.Then, done, true)
+	}
+	// A child that is run on failure and then has the step tried again leads to
+	// success, which is accounted for.
+	go_(s.OnFail, failed, false)
+	if s.Group != nil && s.Group.OnFail != nil && s.OnFail.zero() {
+		go_(*s.Group.OnFail, failed, false)
+	}
+	if skippable {
+		f.now = joined(f.now, before.after(s.ID, mayLackResult))
+	}
+}
+
+// zero reports whether n was left out.
+func (n Next) zero() bool {
+	return n.Word == "" && n.Goto == "" && n.End == "" && n.Run == nil && n.Offer == nil
+}
