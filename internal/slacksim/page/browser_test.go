@@ -218,6 +218,15 @@ func TestStory(t *testing.T) {
 	ann.keys(down)
 	ann.until("and goes again", composer+".value === ''")
 
+	// A name is completed after its @; Shift+Enter starts a line.
+	ann.keys("hello @be")
+	ann.shows("#chat .suggest", "Ben Okafor")
+	ann.keys(tabs + "and")
+	ann.do(chromedp.KeyEvent(enter, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	ann.keys("all" + enter)
+	ann.until("both lines are said", "[...document.querySelectorAll('#chat .text')].some(e => e.innerText === 'hello @Ben Okafor and\\nall')")
+	ben.shows("#toasts", "hello @Ben Okafor and all")
+
 	// The form: opened by a button, kept while things change, with errors at
 	// the field, closed by a right answer.
 	ann.press("#m-"+domID(w.ops.ID, ask), "Approve")

@@ -98,13 +98,18 @@ func New(sim *slacksim.Server, opts Options) http.Handler {
 	return guard(mux, opts.Hosts)
 }
 
-// Beside serves the page and, at its own paths, the simulator.
+// Beside serves the page and, at its own paths, the simulator. The tokens of a
+// simulator are no secret, so what another site has a browser post to the Web
+// API is refused as well; no SDK looks like that.
 func Beside(sim *slacksim.Server, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", page)
-	for _, path := range []string{"/api/", "/link", "/link/", "/commands/", "/actions/", "/upload/", "/files/"} {
-		mux.Handle(path, sim)
+	api := http.NewCrossOriginProtection().Handler(sim)
+	for _, path := range []string{"/api/", "/commands/", "/actions/", "/upload/", "/files/"} {
+		mux.Handle(path, api)
 	}
+	mux.Handle("/link", sim)
+	mux.Handle("/link/", sim)
 	return mux
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -170,6 +171,30 @@ func TestGuard(t *testing.T) {
 		if got := request(http.MethodPost, host, c.header); got != c.want {
 			t.Errorf("POST with %v = %d, want %d", c.header, got, c.want)
 		}
+	}
+}
+
+// The simulator's own paths take no requests that another site had a browser
+// send, either.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	w := open(t, page.Options{})
+	if _, err := w.api.AuthTest(); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, w.sim.APIURL()+"auth.test", strings.NewReader(url.Values{"token": {w.sim.BotToken()}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", "http://evil.example")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusForbidden {
+		t.Errorf("a foreign site's post is answered with %d", res.StatusCode)
 	}
 }
 
@@ -385,4 +410,48 @@ func TestPanel(t *testing.T) {
 	if _, body, header := w.get(t, "/panel/chart"); body != "panel at /chart" || header.Get("X-Frame-Options") != "" {
 		t.Errorf("the panel answers %q", body)
 	}
+}
+
+// Whatever is posted is answered, and breaks nothing.
+func FuzzDeed(f *testing.F) {
+	sim, err := slacksim.Open(slacksim.Options{NoRateLimit: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() {
+		if err := sim.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+	ann := sim.AddUser(slacksim.User{Name: "ann"})
+	said, err := sim.As("ann").Say("#general", "hello")
+	if err != nil {
+		f.Fatal(err)
+	}
+	handler := page.New(sim, page.Options{})
+	who := fmt.Sprintf(`{"as":%q,"channel":%q,`, ann.ID, said.Channel)
+	for name, rest := range map[string]string{
+		"send": `"text":"hi <@U1> @ann"}`, "act": `"source":"m:C1:1.2","block":"b","action":"a","value":["x"],"state":{"b":{"a":["1","2"]}}}`,
+		"submit": `"source":"v:V1","state":{"b":{"a":[]}}}`, "close": `"source":"v:V1","all":true}`, "react": `"source":"m:` + said.Channel + ":" + said.TS + `","name":"eyes"}`,
+		"dismiss": `"source":"m:x:y"}`, "join": `"x":1}`, "home": `"x":1}`, "options": `"source":"v:","value":["q"]}`, "shortcut": `"name":"incident_declare"}`,
+	} {
+		f.Add(name, who+rest, "as="+ann.ID+"&channel="+said.Channel+"&thread="+said.TS+"&seen=1")
+	}
+	f.Fuzz(func(t *testing.T, name, body, query string) {
+		req := httptest.NewRequest(http.MethodPost, "http://localhost/ui/x", strings.NewReader(body))
+		req.URL.Path = "/ui/" + name
+		req.Header.Set("Content-Type", "application/json")
+		res := httptest.NewRecorder()
+		handler.ServeHTTP(res, req)
+		if res.Code >= 500 {
+			t.Fatalf("POST %s answers %d: %s", name, res.Code, res.Body)
+		}
+		req = httptest.NewRequest(http.MethodGet, "http://localhost/ui/app", nil)
+		req.URL.RawQuery = query
+		res = httptest.NewRecorder()
+		handler.ServeHTTP(res, req)
+		if res.Code != http.StatusOK {
+			t.Fatalf("GET with %s answers %d: %s", query, res.Code, res.Body)
+		}
+	})
 }

@@ -111,7 +111,7 @@ function after(lists) {
   }
   for (const id of busy) mark(id, true);
   toasts();
-  panelState();
+  sheets();
 }
 
 const offline = (yes) => { $("#offline").hidden = !yes; };
@@ -194,7 +194,7 @@ async function go(href) {
   await refresh();
   const now = here(), thread = now.get("thread");
   if (thread && thread !== before.get("thread")) $("#thread textarea")?.focus();
-  else if (now.get("channel") !== before.get("channel") && wide.matches) $("#chat textarea")?.focus();
+  else if (now.get("channel") !== before.get("channel")) (wide.matches && $("#chat textarea") || $("#chat")).focus();
   else if (!thread && before.get("thread")) ($(`[data-ts="${CSS.escape(before.get("thread"))}"] .replies`) || $("#chat textarea"))?.focus();
 }
 addEventListener("popstate", refresh);
@@ -399,7 +399,7 @@ function confirmed(template, from) {
 document.addEventListener("click", (e) => {
   const b = e.target.closest("button");
   for (const d of $$("details.overflow[open], .tools details[open], .person[open]")) if (!d.contains(e.target)) d.open = false;
-  if (!b) { if (e.target === document.body) document.body.classList.remove("drawer-open"); return; }
+  if (!b) { if (document.body.classList.contains("drawer-open") && !e.target.closest("#side")) toggleDrawer(); return; }
   switch (b.dataset.kind) {
     case "button": act(b, [b.dataset.value || ""]); return;
     case "overflow": b.closest("details").open = false; act(b, [b.dataset.option]); return;
@@ -510,24 +510,24 @@ document.addEventListener("keydown", (e) => { taken = e.key === "Enter" && (e.de
 
 function toggleDrawer() {
   const open = document.body.classList.toggle("drawer-open");
-  panelState();
+  sheets();
   (open ? $("#side summary, #side a") : $("#chat [data-do=drawer]"))?.focus();
 }
 function togglePanel() {
   const open = document.body.classList.toggle("panel-open");
   if (wide.matches) browser.write("panel", open ? "" : "closed");
-  panelState();
+  sheets();
   (open && !wide.matches ? $("#panel [data-do=panel]") : $("#chat [data-do=panel]"))?.focus();
 }
-function panelState() {
-  for (const what of ["panel", "drawer"]) {
-    const open = document.body.classList.contains(what + "-open");
-    $$(`[data-do=${what}][aria-expanded]`).forEach((b) => b.setAttribute("aria-expanded", String(open)));
-  }
+// sheets says which sheets are open, and keeps the focus out of what they cover.
+function sheets() {
+  const is = (what) => document.body.classList.contains(what + "-open");
+  for (const what of ["panel", "drawer"]) $$(`[data-do=${what}][aria-expanded]`).forEach((b) => b.setAttribute("aria-expanded", String(is(what))));
+  for (const e of $$("#chat, #thread")) e.inert = is("drawer") || (is("panel") && !wide.matches);
 }
 
 if ($("#panel") && wide.matches && browser.read("panel") !== "closed") document.body.classList.add("panel-open");
-wide.addEventListener("change", () => { document.body.classList.remove("drawer-open"); if (!wide.matches) document.body.classList.remove("panel-open"); panelState(); });
+wide.addEventListener("change", () => { document.body.classList.remove("drawer-open"); if (!wide.matches) document.body.classList.remove("panel-open"); sheets(); });
 known();
 after(null);
 listen();
