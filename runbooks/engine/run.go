@@ -78,7 +78,7 @@ type Run struct {
 	Started  time.Time // first claimed
 	Ended    time.Time
 	Acting   time.Duration // acting time used so far, waits not counted
-	Restarts int           // how often an owner was lost
+	Restarts int           // how often an owner was lost in the middle of a step
 
 	Owner      string // random id of the process that acts; "" when nobody does
 	Epoch      int64  // rises with every claim
@@ -86,6 +86,19 @@ type Run struct {
 
 	Attempts  []Attempt  // in order of Seq
 	Approvals []Approval // in order of creation
+	Offers    []Offer    // runbooks that people may start next, in order of appearance
+}
+
+// An Offer is another runbook that a step of this one suggests: people may
+// start it with one click, as an ordinary run with its own gates.
+type Offer struct {
+	ID      string            `json:"id"`   // opaque, unique over all runs
+	Step    string            `json:"step"` // that offered it
+	Runbook string            `json:"runbook"`
+	Params  map[string]string `json:"params,omitempty"`
+	Say     string            `json:"say"`
+	Why     string            `json:"why,omitempty"`     // why it cannot be started on this environment; then it is no button
+	Started string            `json:"started,omitempty"` // id of the run that a click started
 }
 
 // A Stop is a person's wish to end a run.
@@ -108,12 +121,21 @@ const (
 	AttemptSuperseded AttemptState = "superseded" // a retried or redone attempt
 )
 
+// What an attempt is for. Only a ForStep attempt can conclude its step.
+const (
+	ForStep    = "step"
+	ForItem    = "item"    // one element of an `each`
+	ForRecheck = "recheck" // a read step run again after the approval of another
+	ForVerify  = "verify"  // a read step that tells what became of an uncertain one
+)
+
 // An Attempt is one try of one step: a row of the journal.
 type Attempt struct {
 	Seq      int // from 1, over the whole run
 	Step     string
 	Number   int    // from 1, within the step
-	Purpose  string // "step", "recheck" or "verify"
+	Item     int    // of an `each`, from 1; 0: the step as a whole
+	Purpose  string // see the Purpose constants
 	Phase    Phase
 	Epoch    int64
 	Effect   runbooks.Effect
@@ -191,5 +213,6 @@ type Vote struct {
 	Decision string            `json:"decision"` // a Choice id of the card
 	Reason   string            `json:"reason,omitempty"`
 	Fields   map[string]string `json:"fields,omitempty"`
+	Key      string            `json:"key,omitempty"` // of the request, so that a repeated one counts once
 	At       time.Time         `json:"at"`
 }

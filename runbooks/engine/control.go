@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"opsbot/internal/access"
+	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
+	"opsbot/runbooks"
+)
+
+// steer changes a run on a person's word: the starter's, or that of anybody who
+// may run or approve it. A refusal of fn is audited.
+func (e *Engine) steer(ctx context.Context, ref string, actor access.Actor, act, why string, fn func(*Run, *runbooks.Runbook, *Change, time.Time) error) (*Run, error) {
+	run, err := e.Find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	rb, err := e.runbook(run)
+	if err != nil {
+		return nil, err
+	}
+	policy := e.settings.Load().policy
+	allowed := policy.Fit(ctx, e.people, actor)
+	if allowed == nil && !alike(actor, run.Starter) {
+		allowed = policy.May(ctx, e.people, actor, slices.Concat(rb.Roles.Run, rb.Roles.Approve)...)
+	}
+	now, err := e.tune(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var refusal error
+	run, err = e.store.Update(ctx, run.ID, nil, func(r *Run) (Change, error) {
+		var c Change
+		refusal = allowed
+		if refusal == nil && r.State.Ended() {
+			refusal = fault.New(fault.Conflict, "R%d has ended already: %s", r.Number, sentence(r.Outcome))
+		}
+		entry := AuditEntry{Actor: actor, Act: act, Run: r.ID, Step: r.Cursor, Outcome: "done", Detail: why}
+		if refusal == nil {
+			refusal = fn(r, rb, &c, now)
+		}
+		if refusal != nil {
+			entry.Act, entry.Outcome, entry.Detail = "refuse", act, fault.Say(refusal)
+			return Change{Audit: []AuditEntry{entry}}, nil
+		}
+		c.Audit = append(c.Audit, entry)
+		c.Notices = append([]outbox.Notice{runNotice(r, rb)}, c.Notices...)
+		return c, nil
+	})
+	if err != nil {
+		return nil, said(err, "There is no run %q.", ref)
+	}
+	return run, refusal
+}
+
+// Stop ends the run: a step that acts is interrupted, open questions close, and
+// the cleanup follows. Stopping a stopping run changes nothing.
+func (e *Engine) Stop(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
+	why = strings.TrimSpace(why)
+	run, err := e.steer(ctx, ref, actor, "stop", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+		if r.Stop != nil {
+			return nil
+		}
+		if r.Phase == PhaseCleanup || r.Phase == PhaseReport {
+			return fault.New(fault.Conflict, "R%d is at its end already.", r.Number)
+		}
+		r.Stop = &Stop{By: actor, Why: why, At: now}
+		r.Paused = false
+		r.voidOpen(c, stopOutcome(r.Stop), now)
+		if r.State != Ready || r.Owner == "" {
+			r.wake()
+		}
+		return nil
+	})
+	if err == nil {
+		e.mu.Lock()
+		w := e.acting[run.ID]
+		e.mu.Unlock()
+		if w != nil {
+			w.mu.Lock()
+			if w.halt != nil {
+				w.halt(errStopped)
+			}
+			w.mu.Unlock()
+		}
+	}
+	return run, err
+}
+
+// Pause lets the run finish its present step and then wait until Resume.
+// Questions stay open, and keep their clocks.
+func (e *Engine) Pause(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
+	return e.steer(ctx, ref, actor, "pause", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+		switch {
+		case r.Paused:
+			return fault.New(fault.Conflict, "R%d is paused already.", r.Number)
+		case r.Stop != nil || r.Phase == PhaseCleanup || r.Phase == PhaseReport:
+			return fault.New(fault.Conflict, "R%d is at its end already.", r.Number)
+		}
+		r.Paused = true
+		if r.State == Ready && r.Owner == "" {
+			r.State, r.WakeAt = Waiting, time.Time{}
+		}
+		return nil
+	})
+}
+
+// Resume lets a paused run go on.
+func (e *Engine) Resume(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
+	return e.steer(ctx, ref, actor, "resume", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+		if !r.Paused {
+			return fault.New(fault.Conflict, "R%d is not paused.", r.Number)
+		}
+		r.Paused = false
+		if !r.asking() {
+			r.wake()
+		}
+		return nil
+	})
+}
+
+// Skip leaves out the step that the run asks people about.
+func (e *Engine) Skip(ctx context.Context, ref, step string, actor access.Actor, why string) (*Run, error) {
+	return e.settleBy(ctx, ref, step, actor, choiceSkip, why)
+}
+
+// Retry does the failed step again that the run asks people about.
+func (e *Engine) Retry(ctx context.Context, ref, step string, actor access.Actor, why string) (*Run, error) {
+	return e.settleBy(ctx, ref, step, actor, choiceRetry, why)
+}
+
+// settleBy answers the open question about a step.
+func (e *Engine) settleBy(ctx context.Context, ref, step string, actor access.Actor, choice, why string) (*Run, error) {
+	run, err := e.Find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	a := run.open()
+	if a == nil || step != "" && a.Step != step ||
+		!slices.ContainsFunc(a.Card.Choices, func(c outbox.Choice) bool { return c.ID == choice }) {
+		return nil, fault.New(fault.Conflict, "R%d does not ask about the step %q just now, so there is nothing to %s.", run.Number, step, choice)
+	}
+	return e.Vote(ctx, a.ID, Ballot{Actor: actor, Decision: choice, Reason: why})
+}
+
+// A Pending is a question that waits for people.
+type Pending struct {
+	Run      *Run
+	Approval Approval
+}
+
+// Waiting returns the open questions that the actor may answer, newest run first.
+func (e *Engine) Waiting(ctx context.Context, actor access.Actor) ([]Pending, error) {
+	runs, err := e.store.List(ctx, Query{Unended: true, Limit: 200})
+	if err != nil {
+		return nil, err
+	}
+	var out []Pending
+	for _, r := range runs {
+		a := r.open()
+		if a == nil {
+			continue
+		}
+		rb, err := e.runbook(r)
+		if err != nil {
+			continue
+		}
+		b := Ballot{Actor: actor, Decision: "?"}
+		err = refuse(r, rb, a, b, e.outside(ctx, r, a, actor), e.clock())
+		switch fault.KindOf(err) {
+		case fault.Invalid: // nothing but the answer is missing
+			out = append(out, Pending{Run: r, Approval: *a})
+		case fault.Unavailable:
+			return nil, err
+		}
+	}
+	return out, nil
+}

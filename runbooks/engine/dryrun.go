@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+
+	"opsbot/internal/fault"
+	"opsbot/runbooks"
+)
+
+// A dry run makes the steps that read. Of every other it shows what it would
+// do and what it would ask, and goes on in file order: behind a step that was
+// not run, no branch is known.
+
+// rehearse shows a step instead of doing it.
+func (w *worker) rehearse(step *runbooks.Step) (parked bool, err error) {
+	if err := w.flush(); err != nil { // a preview takes time, and people watch
+		return false, err
+	}
+	w.shown(step, w.would(step))
+	return false, nil
+}
+
+// imagine shows a step of which it is not known whether it would run.
+func (w *worker) imagine(step *runbooks.Step, cond *runbooks.Expr) (parked bool, err error) {
+	text := "unknown: only if " + cond.String()
+	if step.Effect > runbooks.Read || step.Action == nil {
+		if err := w.flush(); err != nil {
+			return false, err
+		}
+		text += "; " + w.would(step)
+	}
+	w.shown(step, text)
+	return false, nil
+}
+
+func (w *worker) shown(step *runbooks.Step, text string) {
+	now := w.e.clock()
+	a := w.attempt(step, ForStep, now)
+	a.State, a.Status, a.ResultAt, a.Found = AttemptSkipped, runbooks.Skipped, now, text
+	w.do(PointSkipped, step.ID, func(r *Run, c *Change) { r.put(a) })
+	w.moveTo(after(w.rb, w.run.Phase, step.ID))
+}
+
+// would says what the step would do and ask.
+func (w *worker) would(step *runbooks.Step) string {
+	switch step.Do {
+	case "manual":
+		return "would ask people to do it by hand"
+	case "wait":
+		return "would wait"
+	case "notify":
+		return "would say something"
+	case "decide":
+		return "would decide"
+	case "end":
+		return "would end the run: " + step.End.Verdict
+	}
+	if step.Action == nil {
+		return "would " + step.Do
+	}
+	p, err := w.resolve(step)
+	if err == nil {
+		err = w.preview(p)
+	}
+	if err != nil {
+		return "would run " + step.Do + "; what exactly is not known yet: " + fault.Say(err)
+	}
+	parts := []string{"would run " + step.Do}
+	if len(p.impact) > 0 {
+		parts[0] = "would do this: " + strings.Join(p.impact, "; ")
+	}
+	for i, it := range p.items {
+		if i == 3 {
+			break
+		}
+		var args []string
+		for k := range it.with {
+			args = append(args, k+"="+argText(it.with[k]))
+		}
+		slices.Sort(args)
+		if len(args) > 0 {
+			parts = append(parts, "with "+strings.Join(args, " "))
+		}
+	}
+	if p.gates.Confirm {
+		ask := "asks " + person(w.run.Starter) + " to confirm"
+		if p.gates.Typed {
+			ask += " by typing"
+		}
+		parts = append(parts, ask)
+	}
+	if p.gates.Count > 0 {
+		parts = append(parts, "then "+people(p.gates.Count, "reviewer")+" of "+strings.Join(p.gates.By, " or "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// hazy reports whether the expression depends on a step that this dry run only
+// showed.
+func (w *worker) hazy(x *runbooks.Expr) bool {
+	return slices.ContainsFunc(w.run.Attempts, func(a Attempt) bool {
+		return a.Purpose == ForStep && a.Status == runbooks.Skipped && x.Uses(a.Step)
+	})
+}
+
+// undecided shows a decision that depends on a step that was not run. It
+// returns false if the decision can be made.
+func (w *worker) undecided(step *runbooks.Step) bool {
+	d := step.Decide
+	hazy := slices.ContainsFunc(d.Inputs, func(in runbooks.Saved) bool { return w.hazy(in.Expr) }) ||
+		slices.ContainsFunc(d.Rows, func(r runbooks.Row) bool { return r.If != nil && w.hazy(r.If) })
+	if !hazy {
+		return false
+	}
+	var ways []string
+	for _, r := range d.Rows {
+		if to := whereTo(r.Next, w.rb); !slices.Contains(ways, to) {
+			ways = append(ways, to)
+		}
+	}
+	w.shown(step, "unknown: "+strings.Join(ways, ", or "))
+	return true
+}

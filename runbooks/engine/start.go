@@ -1,0 +1,399 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"opsbot/internal/access"
+	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
+	"opsbot/runbooks"
+)
+
+// A StartRequest asks for a new run.
+type StartRequest struct {
+	Runbook     string // slug, alias or number
+	Environment string // "": the only one, else the default one
+	Params      map[string]string
+	Actor       access.Actor
+	DryRun      bool
+	RequestKey  string // starting twice with one key gives one run; "": none
+	Origin      outbox.Conversation
+	Subject     string
+}
+
+// A ParamsError says which parameters are missing or wrong; a door that has
+// forms asks for them.
+type ParamsError struct {
+	Runbook     *runbooks.Runbook
+	Environment string
+	Given       map[string]string
+	Problems    []runbooks.ParamProblem
+}
+
+func (e *ParamsError) Error() string {
+	texts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		texts[i] = p.Name + ": " + p.Message
+	}
+	return fmt.Sprintf("%s cannot start like this. %s", e.Runbook.Slug, sentence(strings.Join(texts, "; ")))
+}
+
+// As lets the error be said as a *fault.Error.
+func (e *ParamsError) As(target any) bool { return asFault(target, fault.Invalid, e.Error()) }
+
+// A RunningError says that the same runbook is running on the same environment.
+type RunningError struct {
+	Run *Run
+}
+
+func (e *RunningError) Error() string {
+	return fmt.Sprintf("%s is running on %s already: R%d, started by %s at %s.",
+		e.Run.Runbook, e.Run.Environment, e.Run.Number, person(e.Run.Starter), clockTime(e.Run.Created))
+}
+
+// As lets the error be said as a *fault.Error.
+func (e *RunningError) As(target any) bool { return asFault(target, fault.Conflict, e.Error()) }
+
+// An EnvironmentError says that an environment must be chosen.
+type EnvironmentError struct {
+	Runbook string
+	Choices []string
+}
+
+func (e *EnvironmentError) Error() string {
+	return fmt.Sprintf("Say on which environment %s shall run: %s.", e.Runbook, strings.Join(e.Choices, ", "))
+}
+
+// As lets the error be said as a *fault.Error.
+func (e *EnvironmentError) As(target any) bool { return asFault(target, fault.Invalid, e.Error()) }
+
+func asFault(target any, kind fault.Kind, message string) bool {
+	f, ok := target.(**fault.Error)
+	if ok {
+		*f = fault.New(kind, "%s", message)
+	}
+	return ok
+}
+
+// Start creates a run, if the actor may, nothing is missing, and nobody holds
+// its locks. It returns a *ParamsError, *RunningError or *EnvironmentError
+// where the caller can help, and a *fault.Error for every other refusal.
+func (e *Engine) Start(ctx context.Context, req StartRequest) (*Run, error) {
+	run, err := e.start(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	e.passed(PointStarted, run, "")
+	return run, nil
+}
+
+func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
+	s := e.settings.Load()
+	rb, ok := s.library.Find(req.Runbook)
+	if !ok {
+		f := fault.New(fault.NotFound, "There is no runbook %q.", req.Runbook)
+		if near := s.library.Suggest(req.Runbook); near != "" {
+			f = f.Hinted("Did you mean %s?", near)
+		}
+		return nil, f
+	}
+	env, err := s.choose(rb, req.Environment)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.policy.Fit(ctx, e.people, req.Actor); err != nil && req.Actor.Kind == access.Person {
+		return nil, err
+	}
+	if req.Actor.Kind != access.Schedule {
+		if err := s.policy.May(ctx, e.people, req.Actor, rb.Roles.Run...); err != nil {
+			if fault.KindOf(err) != fault.Forbidden {
+				return nil, err
+			}
+			return nil, fault.New(fault.Forbidden, "You may not run %s. %s", rb.Slug, fault.Say(err)).Because(err)
+		}
+	}
+	values, problems := rb.CheckParams(req.Params)
+	if len(problems) > 0 {
+		return nil, &ParamsError{Runbook: rb, Environment: env.Name, Given: req.Params, Problems: problems}
+	}
+	if err := runnable(rb, env); err != nil {
+		return nil, err
+	}
+	if !req.DryRun {
+		if err := e.reviewable(ctx, s, rb, env, req.Actor); err != nil {
+			return nil, err
+		}
+	}
+	now, err := e.tune(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make a run's id: %w", err)
+	}
+	run := &Run{
+		ID: id.String(), Runbook: rb.Slug, Title: rb.Title, Digest: rb.Digest, Text: rb.Text,
+		Environment: env.Name, Critical: env.Critical, Params: rb.EncodeParams(values),
+		Starter: req.Actor, Origin: req.Origin, RequestKey: req.RequestKey, Subject: req.Subject,
+		RootID: id.String(), DryRun: req.DryRun,
+		State: Ready, Phase: PhaseMain, Cursor: first(rb, PhaseMain), Created: now,
+	}
+	if !req.DryRun {
+		run.Locks = e.lockKeys(ctx, rb, env)
+	}
+	made, err := e.store.Create(ctx, run, e.announce(run, rb))
+	var locked *LockedError
+	if errors.As(err, &locked) {
+		return nil, e.held(ctx, locked, rb, env)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", rb.Slug, err)
+	}
+	return made, nil
+}
+
+// announce is what a start says: the card, and its one mention of the starter.
+func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
+	text := fmt.Sprintf("Started %s on %s. This thread follows it.", run.Title, run.Environment)
+	if run.DryRun {
+		text = fmt.Sprintf("Started a dry run of %s on %s: nothing will be changed.", run.Title, run.Environment)
+	}
+	if run.Starter.Kind == access.Schedule {
+		text += " It was started by the schedule " + run.Starter.ID + "."
+	}
+	return Change{
+		Notices: []outbox.Notice{runNotice(run, rb), run.line(outbox.Line{Text: text, Users: starterOf(run)})},
+		Audit:   []AuditEntry{{Actor: run.Starter, Act: "start", Run: run.ID, Digest: run.Digest, Outcome: "started", Detail: run.Runbook + " on " + run.Environment}},
+	}
+}
+
+// choose finds the environment that a start means.
+func (s *settings) choose(rb *runbooks.Runbook, wanted string) (*Environment, error) {
+	names := make([]string, len(s.envs))
+	for i := range s.envs {
+		names[i] = s.envs[i].Name
+		if s.envs[i].Name == wanted {
+			return &s.envs[i], nil
+		}
+	}
+	if wanted != "" {
+		return nil, fault.New(fault.NotFound, "There is no environment %q.", wanted).Hinted("There is %s.", strings.Join(names, ", "))
+	}
+	if len(s.envs) == 1 {
+		return &s.envs[0], nil
+	}
+	var defaults []*Environment
+	for i := range s.envs {
+		if s.envs[i].Default {
+			defaults = append(defaults, &s.envs[i])
+		}
+	}
+	switch {
+	case len(defaults) == 1:
+		return defaults[0], nil
+	case len(s.envs) == 0:
+		return nil, fault.New(fault.Invalid, "No environment is configured, so nothing can run.")
+	}
+	return nil, &EnvironmentError{Runbook: rb.Slug, Choices: names}
+}
+
+// runnable says what the environment or this version lacks for the runbook, so
+// that it is never run half.
+func runnable(rb *runbooks.Runbook, env *Environment) error {
+	for _, use := range rb.Uses {
+		t, ok := env.Targets[use.Name]
+		if !ok {
+			return fault.New(fault.Invalid, "%s needs a %s connection named %q, which %s does not have.", rb.Slug, use.Kind, use.Name, env.Name)
+		}
+		if t.Kind != use.Kind {
+			return fault.New(fault.Invalid, "%s needs %q to be a %s connection; on %s it is %s.", rb.Slug, use.Name, use.Kind, env.Name, t.Kind)
+		}
+	}
+	for _, step := range slices.Concat(rb.Steps, rb.Rollback, rb.Cleanup) {
+		nexts := []runbooks.Next{step.OnFail, step.Then}
+		if step.Decide != nil {
+			for _, row := range step.Decide.Rows {
+				nexts = append(nexts, row.Next)
+			}
+		}
+		child := step.Run != nil || slices.ContainsFunc(nexts, func(n runbooks.Next) bool { return n.Run != nil })
+		if child {
+			return fault.New(fault.Invalid, "%s cannot be run by this version of opsbot: %s starts another runbook by itself.", rb.Slug, name(step))
+		}
+	}
+	if len(rb.Steps) == 0 {
+		return fault.New(fault.Invalid, "%s has no steps.", rb.Slug)
+	}
+	return nil
+}
+
+// reviewable refuses a run that would come to a review that nobody can give.
+func (e *Engine) reviewable(ctx context.Context, s *settings, rb *runbooks.Runbook, env *Environment, starter access.Actor) error {
+	for _, step := range slices.Concat(rb.Steps, rb.Rollback, rb.Cleanup) {
+		g := gatesOf(rb, step, step.Effect, s.policy, env)
+		if g.Count == 0 {
+			continue
+		}
+		ids, err := s.policy.Members(ctx, e.people, g.By...)
+		if err != nil {
+			return err
+		}
+		ids = slices.DeleteFunc(ids, func(id string) bool { return starter.Kind == access.Person && id == starter.ID })
+		needed := g.Count
+		if starter.Kind != access.Person {
+			confirmers, err := s.policy.Members(ctx, e.people, rb.Roles.Run...)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(confirmers, func(id string) bool { return !slices.Contains(ids, id) }) {
+				needed++ // whoever confirms is lost to the review
+			}
+		}
+		if len(ids) < needed {
+			by := strings.Join(g.By, " or ")
+			if by == "" {
+				return fault.New(fault.Conflict, "%s cannot be run: %s needs %s, but the runbook names no group that may approve.", rb.Slug, name(step), people(g.Count, "reviewer"))
+			}
+			return fault.New(fault.Conflict, "%s cannot be run on %s: %s needs %s in %s besides you, and there %s.",
+				rb.Slug, env.Name, name(step), people(g.Count, "reviewer"), by, isOnly(len(ids)))
+		}
+	}
+	return nil
+}
+
+func isOnly(n int) string {
+	switch n {
+	case 0:
+		return "is nobody"
+	case 1:
+		return "is only 1"
+	}
+	return fmt.Sprintf("are only %d", n)
+}
+
+const identityWithin = 3 * time.Second
+
+// lockKeys are what a run locks: itself, so that a runbook runs once per
+// environment, and for each connection its address and the very system behind
+// it. Two names of one system meet in the latter; a system that does not
+// answer, or answers as another after a restart, is held by the former.
+func (e *Engine) lockKeys(ctx context.Context, rb *runbooks.Runbook, env *Environment) []string {
+	keys := []string{runbookKey(rb.Slug, env.Name)}
+	for _, lock := range rb.Lock {
+		connection, _, _ := strings.Cut(lock, "/") // a part is locked with the whole
+		t, ok := env.Targets[connection]
+		if !ok || t.Conn == nil {
+			keys = append(keys, fmt.Sprintf("%s of %s", connection, env.Name))
+			continue
+		}
+		keys = append(keys, fmt.Sprintf("%s (%s)", connection, t.Conn.Address()))
+		call, cancel := context.WithTimeout(ctx, identityWithin)
+		id, err := t.Conn.Identity(call)
+		cancel()
+		if err == nil && id != "" {
+			keys = append(keys, fmt.Sprintf("%s (%s)", connection, id))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func runbookKey(slug, env string) string { return "runbook " + slug + " on " + env }
+
+// held says who holds what a start needs.
+func (e *Engine) held(ctx context.Context, l *LockedError, rb *runbooks.Runbook, env *Environment) error {
+	holder, err := e.store.Find(ctx, l.Holder)
+	if err != nil {
+		return fault.New(fault.Conflict, "%s is locked by R%d.", upper(l.Key), l.Number).Because(l)
+	}
+	if holder.Runbook == rb.Slug && holder.Environment == env.Name {
+		return &RunningError{Run: holder}
+	}
+	return fault.New(fault.Conflict, "R%d (%s on %s, started by %s at %s) holds %s.",
+		holder.Number, holder.Title, holder.Environment, person(holder.Starter), clockTime(holder.Created), l.Key).
+		Hinted("Wait until it has ended, or stop it.").Because(l)
+}
+
+// offer resolves a runbook that a step offers.
+func (e *Engine) offer(r *Run, env *Environment, step *runbooks.Step, o runbooks.OfferedRunbook, scope *runbooks.Scope) Offer {
+	made := Offer{ID: fmt.Sprintf("%s.%s.%s", r.ID, step.ID, o.Runbook), Step: step.ID, Runbook: o.Runbook, Say: "Run " + o.Runbook}
+	if o.Say != nil {
+		if text, err := o.Say.Text(scope, nil); err == nil {
+			made.Say = text
+		}
+	}
+	values, err := runbooks.ResolveWith(o.Params, scope)
+	if err != nil {
+		made.Why = "its parameters are not known"
+		return made
+	}
+	made.Params = make(map[string]string, len(values))
+	for k, v := range values {
+		made.Params[k] = textOf(v)
+	}
+	rb, ok := e.settings.Load().library.Find(o.Runbook)
+	switch {
+	case !ok:
+		made.Why = "there is no runbook " + o.Runbook
+	default:
+		if err := runnable(rb, env); err != nil {
+			made.Why = fault.Say(err)
+		}
+	}
+	return made
+}
+
+// StartOffer starts the runbook of an offer, as an ordinary run of the actor's
+// own. A second click finds the run that the first one started.
+func (e *Engine) StartOffer(ctx context.Context, offer string, actor access.Actor, key string) (*Run, error) {
+	id, _, _ := strings.Cut(offer, ".")
+	from, err := e.store.Find(ctx, id)
+	if err != nil {
+		return nil, said(err, "This offer no longer exists.")
+	}
+	i := slices.IndexFunc(from.Offers, func(o Offer) bool { return o.ID == offer })
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "This offer no longer exists.")
+	}
+	o := from.Offers[i]
+	switch {
+	case o.Started != "":
+		run, err := e.Find(ctx, o.Started)
+		if err != nil {
+			return nil, err
+		}
+		return run, nil
+	case o.Why != "":
+		return nil, fault.New(fault.Conflict, "%s", sentence(upper(o.Why)))
+	}
+	run, err := e.Start(ctx, StartRequest{Runbook: o.Runbook, Environment: from.Environment, Params: o.Params,
+		Actor: actor, RequestKey: key, Origin: from.Origin, Subject: from.Subject})
+	if err != nil {
+		return nil, err
+	}
+	rb, err := e.runbook(from)
+	if err != nil {
+		return run, nil // it runs; the old card keeps its button, which finds it
+	}
+	_, err = e.store.Update(ctx, from.ID, nil, func(r *Run) (Change, error) {
+		if r.Offers[i].Started == "" {
+			r.Offers[i].Started = run.ID
+		}
+		return Change{Notices: []outbox.Notice{
+			runNotice(r, rb),
+			r.line(outbox.Line{Text: fmt.Sprintf("%s started %s: R%d.", person(actor), run.Title, run.Number)}),
+		}}, nil
+	})
+	if err != nil {
+		e.log.Warn("an offer's start is not on its card", "run", from.ID, "err", err)
+	}
+	return run, nil
+}
