@@ -79,13 +79,9 @@ func appendAudit(t *tx, entries []engine.AuditEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	var seq int64
+	var seq, now int64
 	var last string
-	if _, err := t.one(`SELECT seq, hash FROM audit_head WHERE one = 1 {lock}`, nil, &seq, &last); err != nil {
-		return err
-	}
-	now, err := t.now()
-	if err != nil {
+	if _, err := t.one(`SELECT seq, hash, {now} FROM audit_head WHERE one = 1 {lock}`, nil, &seq, &last, &now); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -111,7 +107,7 @@ func appendAudit(t *tx, entries []engine.AuditEntry) error {
 		}
 		last = a.Hash
 	}
-	_, err = t.exec(`UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1`, seq, last)
+	_, err := t.exec(`UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1`, seq, last)
 	return err
 }
 

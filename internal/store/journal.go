@@ -7,34 +7,33 @@ import (
 	"opsbot/runbooks/engine"
 )
 
-// load returns one run with everything that belongs to it; lock is "" or
-// "{lock}".
-func (s *Store) load(t *tx, id, lock string) (*engine.Run, error) {
-	found, err := s.loadWhere(t, ` WHERE id = $1 `+lock, []any{id})
+// load returns one run with everything that belongs to it, and the time; lock
+// is "" or "{lock}".
+func (s *Store) load(t *tx, id, lock string) (*engine.Run, int64, error) {
+	found, now, err := s.loadWhere(t, ` WHERE id = $1 `+lock, []any{id})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(found) == 0 {
-		return nil, engine.ErrNoRun
+		return nil, 0, engine.ErrNoRun
 	}
-	return found[0], nil
+	return found[0], now, nil
 }
 
-func (s *Store) loadWhere(t *tx, clause string, args []any) ([]*engine.Run, error) {
-	var found []*engine.Run
-	err := t.each(`SELECT `+runColumns+runOwned+` FROM runs`+clause, args, func(scan func(...any) error) error {
+func (s *Store) loadWhere(t *tx, clause string, args []any) (found []*engine.Run, now int64, err error) {
+	err = t.each(`SELECT `+runColumns+runOwned+` FROM runs`+clause, args, func(scan func(...any) error) error {
 		var run engine.Run
 		var due any
-		if err := scan(dests(append(runFields(&run), ownedFields(&run)...), &due)...); err != nil {
+		if err := scan(dests(append(runFields(&run), ownedFields(&run)...), &due, &now)...); err != nil {
 			return fmt.Errorf("store: read a run: %w", err)
 		}
 		found = append(found, &run)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return found, s.loadChildren(t, found)
+	return found, now, s.loadChildren(t, found)
 }
 
 // loadChildren adds texts, attempts, approvals and votes to the runs.
@@ -63,18 +62,6 @@ func (s *Store) loadChildren(t *tx, found []*engine.Run) error {
 			return fmt.Errorf("store: read an attempt: %w", err)
 		}
 		byID[id].Attempts = append(byID[id].Attempts, a)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = t.each(`SELECT run_id, offer FROM offers WHERE run_id`+in+` ORDER BY run_id, position`, ids, func(scan func(...any) error) error {
-		var id string
-		var o engine.Offer
-		if err := scan(&id, document(&o)); err != nil {
-			return fmt.Errorf("store: read an offer: %w", err)
-		}
-		byID[id].Offers = append(byID[id].Offers, o)
 		return nil
 	})
 	if err != nil {
@@ -114,7 +101,7 @@ func (s *Store) loadChildren(t *tx, found []*engine.Run) error {
 // they are in the database, to find what an update changed.
 type children struct {
 	attempts  [][]any
-	offers    [][]any
+	offers    []string // ids
 	approvals [][]any
 	votes     [][][]any
 }
@@ -129,12 +116,7 @@ func childrenOf(run *engine.Run) (*children, error) {
 		c.attempts = append(c.attempts, r)
 	}
 	for i := range run.Offers {
-		o := &run.Offers[i]
-		r, err := row([]field{text(&o.ID), document(o)})
-		if err != nil {
-			return nil, err
-		}
-		c.offers = append(c.offers, r)
+		c.offers = append(c.offers, clean(run.Offers[i].ID))
 	}
 	for i := range run.Approvals {
 		a := &run.Approvals[i]
@@ -170,10 +152,8 @@ func saveChildren(t *tx, run *engine.Run, was *children) (*engine.Run, error) {
 			return nil, err
 		}
 	}
-	for i, r := range is.offers {
-		if err := saveOffer(t, run, i, r, was); err != nil {
-			return nil, err
-		}
+	if err := saveOffers(t, run, was); err != nil {
+		return nil, err
 	}
 	for i, r := range is.approvals {
 		a := &run.Approvals[i]
@@ -223,16 +203,21 @@ func saveAttempt(t *tx, run *engine.Run, i int, r []any, was *children) (err err
 	return err
 }
 
-func saveOffer(t *tx, run *engine.Run, i int, r []any, was *children) (err error) {
-	switch {
-	case i >= len(was.offers):
-		_, err = t.exec(`INSERT INTO offers (run_id, position, id, offer) VALUES ($1, $2, $3, $4)`, run.ID, i, r[0], r[1])
-	case was.offers[i][0] != r[0]:
-		err = fmt.Errorf("store: update run %s: offer %v took the place of %v", run.ID, r[0], was.offers[i][0])
-	case !slices.Equal(was.offers[i], r):
-		_, err = t.exec(`UPDATE offers SET offer = $3 WHERE run_id = $1 AND id = $2`, run.ID, r[0], r[1])
+// saveOffers notes which run new offers belong to.
+func saveOffers(t *tx, run *engine.Run, was *children) error {
+	for i := range run.Offers {
+		id := clean(run.Offers[i].ID)
+		if i < len(was.offers) {
+			if was.offers[i] != id {
+				return fmt.Errorf("store: update run %s: offer %s took the place of %s", run.ID, id, was.offers[i])
+			}
+			continue
+		}
+		if _, err := t.exec(`INSERT INTO offers (id, run_id) VALUES ($1, $2)`, id, run.ID); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func saveVotes(t *tx, a *engine.Approval, is, was [][]any) error {

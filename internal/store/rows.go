@@ -11,7 +11,7 @@ import (
 // What is missing in both is the store's own: number, owner, epoch, lease.
 
 const runColumns = "id, runbook, title, digest, environment, critical, params, starter, origin, request_key, " +
-	"subject, parent_id, root_id, dry_run, state, verdict, phase, cursor, paused, stop, outcome, lock_keys, " +
+	"subject, parent_id, root_id, dry_run, state, verdict, phase, cursor, paused, stop, outcome, lock_keys, offers, " +
 	"wake_at, created_at, started_at, ended_at, acting_ns, restarts"
 
 func runFields(r *engine.Run) []field {
@@ -20,14 +20,15 @@ func runFields(r *engine.Run) []field {
 		values(&r.Params), document(&r.Starter), document(&r.Origin), text(&r.RequestKey),
 		text(&r.Subject), text(&r.ParentID), text(&r.RootID), flag(&r.DryRun),
 		text(&r.State), text(&r.Verdict), text(&r.Phase), text(&r.Cursor), flag(&r.Paused),
-		document(&r.Stop), text(&r.Outcome), document(&r.Locks),
+		document(&r.Stop), text(&r.Outcome), document(&r.Locks), document(&r.Offers),
 		instant(&r.WakeAt), instant(&r.Created), instant(&r.Started), instant(&r.Ended),
 		number(&r.Acting), number(&r.Restarts),
 	}
 }
 
-// runOwned are the columns that follow runColumns when a run is read.
-const runOwned = ", number, owner, epoch, lease_until, due_at"
+// runOwned are what follows runColumns when a run is read. The time may be from
+// before a wait for the row's lock, but nobody can claim the run from then on.
+const runOwned = ", number, owner, epoch, lease_until, due_at, {now}"
 
 func ownedFields(r *engine.Run) []field {
 	return []field{number(&r.Number), text(&r.Owner), number(&r.Epoch), instant(&r.LeaseUntil)}

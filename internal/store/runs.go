@@ -39,7 +39,7 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 				return err
 			}
 			if found {
-				out, err = r.s.load(t, id, "")
+				out, _, err = r.s.load(t, id, "")
 				return also(errThere, err)
 			}
 		}
@@ -79,7 +79,7 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 		if due != nil {
 			t.raised |= topicRuns
 		}
-		out, err = r.s.load(t, n.ID, "")
+		out, _, err = r.s.load(t, n.ID, "")
 		return err
 	})
 	if err != nil && !errors.Is(err, errThere) {
@@ -134,6 +134,7 @@ func (r runs) Claim(ctx context.Context, owner string) (*engine.Run, error) {
 		out = nil
 		var run engine.Run
 		var due any
+		var now int64
 		found, err := t.one(`UPDATE runs SET
 				restarts = restarts + CASE WHEN owner <> '' AND EXISTS (
 					SELECT 1 FROM steps WHERE steps.run_id = runs.id AND steps.state = 'intent') THEN 1 ELSE 0 END,
@@ -141,7 +142,7 @@ func (r runs) Claim(ctx context.Context, owner string) (*engine.Run, error) {
 				started_at = CASE WHEN started_at = 0 THEN {now} ELSE started_at END
 			WHERE id = (SELECT id FROM runs WHERE due_at <= {now} AND lease_until < {now} ORDER BY due_at, number LIMIT 1 {skip})
 			RETURNING `+runColumns+runOwned, []any{owner, leaseMillis},
-			dests(append(runFields(&run), ownedFields(&run)...), &due)...)
+			dests(append(runFields(&run), ownedFields(&run)...), &due, &now)...)
 		if err != nil || !found {
 			return err
 		}
@@ -164,11 +165,7 @@ func (r runs) Heartbeat(ctx context.Context, owner string) error {
 func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn func(*engine.Run) (engine.Change, error)) (*engine.Run, error) {
 	var out *engine.Run
 	err := r.s.write(ctx, func(t *tx) error {
-		run, err := r.s.load(t, id, "{lock}")
-		if err != nil {
-			return err
-		}
-		now, err := t.now()
+		run, now, err := r.s.load(t, id, "{lock}")
 		if err != nil {
 			return err
 		}
@@ -274,7 +271,7 @@ func (r runs) Find(ctx context.Context, ref string) (*engine.Run, error) {
 				return engine.ErrNoRun
 			}
 		}
-		out, err = r.s.load(t, id, "")
+		out, _, err = r.s.load(t, id, "")
 		return err
 	})
 	if err != nil {
@@ -325,7 +322,7 @@ func (r runs) List(ctx context.Context, q engine.Query) ([]*engine.Run, error) {
 	args = append(args, min(limit, 200))
 	var out []*engine.Run
 	err := r.s.read(ctx, func(t *tx) (err error) {
-		out, err = r.s.loadWhere(t, clause+fmt.Sprintf(" ORDER BY number DESC LIMIT $%d", len(args)), args)
+		out, _, err = r.s.loadWhere(t, clause+fmt.Sprintf(" ORDER BY number DESC LIMIT $%d", len(args)), args)
 		return err
 	})
 	if err != nil {

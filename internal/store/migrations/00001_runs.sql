@@ -39,6 +39,7 @@ CREATE TABLE runs (
     stop        TEXT NOT NULL,              -- JSON: who asked to stop, why, when
     outcome     TEXT NOT NULL,
     lock_keys   TEXT NOT NULL,              -- JSON array: what it asked to lock
+    offers      TEXT NOT NULL,              -- JSON array: runbooks to start next by one click
     wake_at     BIGINT NOT NULL,            -- when ready: not before
     created_at  BIGINT NOT NULL,
     started_at  BIGINT NOT NULL,            -- first claimed
@@ -120,14 +121,11 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_run ON votes (run_id);
 
--- Runbooks that a run suggests to start next, each by one click.
+-- Which run an offer belongs to; the offer itself is in runs.offers.
 CREATE TABLE offers (
-    id       TEXT PRIMARY KEY,
-    run_id   TEXT NOT NULL REFERENCES runs (id),
-    position BIGINT NOT NULL,     -- from 0, in order of appearance within the run
-    offer    TEXT NOT NULL        -- JSON
+    id     TEXT PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES runs (id)
 );
-CREATE INDEX offers_run ON offers (run_id, position);
 
 -- Held locks; a row goes when the root run gives up its locks.
 CREATE TABLE locks (
