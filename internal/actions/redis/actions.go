@@ -1,0 +1,14 @@
+package redis
+
+import "opsbot/runbooks"
+
+// Actions returns the actions of this package. Each has a file of its own.
+func Actions() []runbooks.Action {
+	return []runbooks.Action{
+		ping{},
+		info{},
+		countKeys{},
+		hitRate{},
+		flush{},
+	}
+}
