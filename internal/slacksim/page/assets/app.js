@@ -128,14 +128,14 @@ function announce(notes) {
 
 // toasts shows what arrived in another channel or thread, in the words of a
 // notification.
-const toasted = new Set();
+let newest = ""; // the last note told of; notes begin with their time
 let first = true;
 function toasts() {
   const notes = $$("#notes > li"), unread = new Set(notes.map((n) => n.dataset.key));
   for (const t of $$("#toasts [data-key]")) if (!unread.has(t.dataset.key)) t.remove();
   for (const { dataset: n } of notes) {
-    if (toasted.has(n.key)) continue;
-    toasted.add(n.key);
+    if (n.key <= newest) continue;
+    newest = n.key;
     if (first) continue;
     announce([n.from + ": " + n.text]);
     // A reply in this channel shows at its message, if that is on the screen.

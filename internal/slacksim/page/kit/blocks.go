@@ -121,14 +121,17 @@ type (
 		MinValue    string       `json:"min_value"`
 		MaxValue    string       `json:"max_value"`
 		Decimal     bool         `json:"is_decimal_allowed"`
+		Emoji       *bool        `json:"emoji"`
+		Verbatim    bool         `json:"verbatim"`
 		MinQuery    *int         `json:"min_query_length"`
 		Filter      *filterNode  `json:"filter"`
 		richNode
 	}
 	textNode struct {
-		Type  string `json:"type"`
-		Text  string `json:"text"`
-		Emoji *bool  `json:"emoji"`
+		Type     string `json:"type"`
+		Text     string `json:"text"`
+		Emoji    *bool  `json:"emoji"`
+		Verbatim bool   `json:"verbatim"`
 	}
 	optionNode struct {
 		Text        textNode `json:"text"`
@@ -243,7 +246,7 @@ func (p *painter) textHTML(t textNode) template.HTML {
 	case t.Text == "":
 		return ""
 	case t.Type == "mrkdwn":
-		return p.r.Mrkdwn(t.Text)
+		return p.r.mrkdwn(t.Text, t.Verbatim)
 	}
 	return p.r.Plain(t.Text, t.Emoji == nil || *t.Emoji)
 }
@@ -319,7 +322,8 @@ func (p *painter) contextElement(n node, block string) elementView {
 	if n.Type == "image" {
 		return p.element(n, block, false)
 	}
-	return elementView{Kind: "text", HTML: p.textHTML(textNode{Type: n.Type, Text: n.Text.Text, Emoji: n.Text.Emoji})}
+	// In a context block the element is the text object itself.
+	return elementView{Kind: "text", HTML: p.textHTML(textNode{Type: n.Type, Text: n.Text.Text, Emoji: n.Emoji, Verbatim: n.Verbatim})}
 }
 
 func (p *painter) element(n node, block string, live bool) elementView {

@@ -18,9 +18,12 @@ import (
 //
 // A marker counts only at the border of a word, with its partner on the same
 // line.
-func (r Renderer) Mrkdwn(s string) template.HTML {
+func (r Renderer) Mrkdwn(s string) template.HTML { return r.mrkdwn(s, false) }
+
+// mrkdwn renders markup; when verbatim, bare addresses are no links.
+func (r Renderer) mrkdwn(s string, verbatim bool) template.HTML {
 	s = cut(strings.ReplaceAll(s, "\r\n", "\n"), maxText)
-	w := &inliner{Renderer: r}
+	w := &inliner{Renderer: r, verbatim: verbatim}
 	for {
 		text, rest, fenced := strings.Cut(s, "```")
 		if !fenced {
@@ -97,7 +100,8 @@ func (r Renderer) codeText(s string) string {
 type inliner struct {
 	Renderer
 	strings.Builder
-	depth int
+	depth    int
+	verbatim bool
 }
 
 func (w *inliner) raw(s string)  { w.WriteString(s) }
@@ -193,7 +197,7 @@ func (w *inliner) inline(s string) {
 				i += n
 				continue
 			}
-		case c == 'h' && (i == 0 || !wordBefore(s, i)):
+		case c == 'h' && !w.verbatim && (i == 0 || !wordBefore(s, i)):
 			if l, n := bareURL(s[i:]); n > 0 {
 				l.write(w)
 				i += n
