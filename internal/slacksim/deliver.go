@@ -59,6 +59,13 @@ func (s *Server) Acks() []Ack {
 	return slices.Clone(s.acks)
 }
 
+// Pending returns how many envelopes wait for their ack.
+func (s *Server) Pending() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}
+
 func encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
