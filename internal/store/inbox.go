@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -27,17 +28,45 @@ func (q inboxQueue) Record(ctx context.Context, item inbox.Item) (fresh bool, er
 	if payload == nil {
 		payload = []byte{}
 	}
+	key, ticket := clean(item.Key), rand.Int64()
 	err = q.s.write(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO inbox (key, kind, payload, received_at, recorded_at, due_at)
-			VALUES ($1, $2, $3, $4, {now}, {now}) ON CONFLICT (key) DO NOTHING`,
-			clean(item.Key), clean(item.Kind), payload, millis(item.Received))
+		n, err := t.exec(`INSERT INTO inbox (key, kind, payload, received_at, recorded_at, due_at, ticket)
+			VALUES ($1, $2, $3, $4, {now}, {now}, $5) ON CONFLICT (key) DO NOTHING`,
+			key, clean(item.Kind), payload, millis(item.Received), ticket)
 		fresh = n == 1
 		if fresh {
 			t.raised |= topicInbox
+		} else if err == nil {
+			// This delivery will be acknowledged: an earlier one may not be withdrawn.
+			_, err = t.exec(`UPDATE inbox SET ticket = $2 WHERE key = $1 AND attempts = 0`, key, ticket)
 		}
 		return err
 	})
+	if err != nil && ctx.Err() != nil {
+		q.s.errands.Go(func() { q.withdraw(key, ticket) })
+	}
 	return fresh && err == nil, err
+}
+
+// withdraw takes back what Record may have committed after it gave up: the
+// person was told that nothing was recorded.
+func (q inboxQueue) withdraw(key string, ticket int64) {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), urgent{}, true), patience)
+	defer cancel()
+	err := q.s.write(ctx, func(t *tx) error {
+		// The conflict makes it wait for a commit that is still under way.
+		_, err := t.exec(`INSERT INTO inbox (key, kind, payload, received_at, recorded_at, ticket)
+			VALUES ($1, '', $2, 0, {now}, $3) ON CONFLICT (key) DO NOTHING`, key, []byte{}, ticket)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM inbox WHERE key = $1 AND ticket = $2 AND attempts = 0`, key, ticket)
+		return err
+	})
+	if err != nil {
+		q.s.log.Warn("an item that was not acknowledged may be on record", "key", key, "error", err)
+	}
 }
 
 func (q inboxQueue) Next(ctx context.Context, owner string, limit int) ([]inbox.Item, error) {

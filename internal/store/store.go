@@ -34,6 +34,7 @@ type Store struct {
 	lite *lite // of SQLite, nil otherwise
 	pg   *pg   // of PostgreSQL, nil otherwise
 
+	errands sync.WaitGroup // what a call left to be done after it returned
 	closing sync.Once
 	closed  error
 }
@@ -79,6 +80,7 @@ func open(ctx context.Context, url string, o Options, readOnly bool) (*Store, er
 // waiting to start fail.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
+		s.errands.Wait()
 		var errs []error
 		if s.reads != nil && s.lite != nil { // PostgreSQL reads and writes through one pool
 			errs = append(errs, s.reads.Close())
@@ -94,10 +96,17 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// Ping reports whether the database answers.
+// Ping reports whether the database answers, and takes writes unless it was
+// opened read-only.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.now(ctx)
-	return err
+	if s.readOnly {
+		_, err := s.now(ctx)
+		return err
+	}
+	return s.write(ctx, func(t *tx) error {
+		_, err := t.now()
+		return err
+	})
 }
 
 // Dialect is "sqlite" or "postgres".

@@ -17,6 +17,7 @@ type writer struct {
 	dialect *dialect
 	stmts   map[string]*sql.Stmt
 	jobs    chan *job
+	first   chan *job // go before the others of their batch
 	quit    chan struct{}
 	once    sync.Once
 	stopped chan struct{}
@@ -47,20 +48,27 @@ func startWriter(ctx context.Context, db *sql.DB, d *dialect) (*writer, error) {
 	w := &writer{
 		db: db, conn: conn, dialect: d,
 		stmts: make(map[string]*sql.Stmt),
-		jobs:  make(chan *job),
-		quit:  make(chan struct{}), stopped: make(chan struct{}),
+		jobs:  make(chan *job), first: make(chan *job),
+		quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go w.serve()
 	return w, nil
 }
+
+// urgent, as a context's key, sends a transaction to the front.
+type urgent struct{}
 
 // do returns when the transaction is committed or has failed. When ctx ends
 // before it started, it will not start; when ctx ends while the disk is busy
 // with the commit, its outcome is unknown.
 func (w *writer) do(ctx context.Context, fn func(*tx) error) (topics, error) {
 	j := &job{fn: fn, ran: make(chan struct{}), done: make(chan struct{})}
+	queue := w.jobs
+	if ctx.Value(urgent{}) != nil {
+		queue = w.first
+	}
 	select {
-	case w.jobs <- j:
+	case queue <- j:
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	case <-w.stopped:
@@ -100,20 +108,30 @@ func (w *writer) serve() {
 		select {
 		case <-w.quit:
 			return
+		case j := <-w.first:
+			batch = append(batch, j)
 		case j := <-w.jobs:
 			batch = append(batch, j)
 		}
-	more:
-		for len(batch) < maxBatch {
-			select {
-			case j := <-w.jobs:
-				batch = append(batch, j)
-			default:
-				break more
-			}
+		batch = drain(w.jobs, batch)
+		if hurried := drain(w.first, nil); len(hurried) > 0 {
+			batch = append(hurried, batch...)
 		}
 		w.commit(batch)
 	}
+}
+
+// drain adds to the batch whatever waits in the queue.
+func drain(queue chan *job, batch []*job) []*job {
+	for len(batch) < maxBatch {
+		select {
+		case j := <-queue:
+			batch = append(batch, j)
+		default:
+			return batch
+		}
+	}
+	return batch
 }
 
 func (w *writer) commit(batch []*job) {
@@ -159,7 +177,7 @@ func (w *writer) run(ctx context.Context, j *job) error {
 	}()
 	if j.err != nil {
 		if err := w.exec(ctx, `ROLLBACK TO job`); err != nil {
-			return err
+			return j.err // SQLite itself rolled everything back, for this reason
 		}
 	} else {
 		j.raised = t.raised

@@ -13,6 +13,7 @@ CREATE TABLE inbox (
     owner       TEXT NOT NULL DEFAULT '',
     lease_until BIGINT NOT NULL DEFAULT 0,
     due_at      BIGINT,            -- NULL: done
+    ticket      BIGINT NOT NULL,   -- random, of the newest recording; one that came too late for its acknowledgement is withdrawn by it
     why         TEXT NOT NULL DEFAULT '' -- of the last time it was put back
 );
 CREATE INDEX inbox_due ON inbox (due_at, id) WHERE due_at IS NOT NULL;

@@ -17,7 +17,7 @@ func Run(t *testing.T, url func(t testing.TB) string) {
 			})
 		}
 	}
-	for name, test := range leaseTests {
+	for name, test := range urlTests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := url(t)

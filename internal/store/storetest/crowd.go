@@ -28,6 +28,7 @@ var crowdTests = map[string]func(*testing.T, *store.Store){
 	"ManyForOneLock":   testManyForOneLock,
 	"ManyDeliveries":   testManyDeliveries,
 	"ManySenders":      testManySenders,
+	"PanicsStayApart":  testPanicsStayApart,
 	"ErrorsStayApart":  testErrorsStayApart,
 }
 
@@ -327,5 +328,29 @@ func testAuditPages(t *testing.T, s *store.Store) {
 	}
 	if got, _, err := s.Audit().Verify(t.Context()); err != nil || got != n {
 		t.Errorf("Verify = %d, %v, want %d", got, err, n)
+	}
+}
+
+func testPanicsStayApart(t *testing.T, s *store.Store) {
+	run := create(t, s, NewRun(), engine.Change{})
+	together(crowd, func(i int) {
+		defer func() {
+			if p := recover(); (p == "boom") != (i%2 == 1) {
+				t.Errorf("Update %d panicked with %v", i, p)
+			}
+		}()
+		_, err := s.Runs().Update(t.Context(), run.ID, nil, func(r *engine.Run) (engine.Change, error) {
+			r.Attempts = append(r.Attempts, engine.Attempt{Seq: len(r.Attempts) + 1})
+			if i%2 == 1 {
+				panic("boom")
+			}
+			return engine.Change{}, nil
+		})
+		if err != nil {
+			t.Errorf("Update %d: %v", i, err)
+		}
+	})
+	if n := len(find(t, s, run.ID).Attempts); n != crowd/2 {
+		t.Errorf("%d attempts were kept, want %d", n, crowd/2)
 	}
 }

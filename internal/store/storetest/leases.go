@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,11 +13,13 @@ import (
 	"opsbot/runbooks/engine"
 )
 
-var leaseTests = map[string]func(*testing.T, *store.Store, string){
+// urlTests look behind the store's back, or open it again.
+var urlTests = map[string]func(*testing.T, *store.Store, string){
 	"LeaseRunsOut":       testLeaseRunsOut,
 	"InboxLeaseRunsOut":  testInboxLeaseRunsOut,
 	"OutboxLeaseRunsOut": testOutboxLeaseRunsOut,
 	"TamperingShows":     testTamperingShows,
+	"RecordedOrNot":      testRecordedOrNot,
 	"KeysAreForgotten":   testKeysAreForgotten,
 }
 
@@ -176,4 +180,33 @@ func testKeysAreForgotten(t *testing.T, s *store.Store, url string) {
 	})
 	record(t, s, "waiting", false)
 	record(t, s, "fresh", false)
+}
+
+// What Record says is true in the end, even when it gave up in the middle of
+// a commit: recorded, or not.
+func testRecordedOrNot(t *testing.T, s *store.Store, url string) {
+	const n = 300
+	said := make([]error, n)
+	key := func(i int) string { return fmt.Sprintf("key-%03d", i) }
+	together(n, func(i int) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Microsecond)
+		defer cancel()
+		_, said[i] = s.Inbox().Record(ctx, inbox.Item{Key: key(i), Kind: "event"})
+		if i%3 == 0 { // Slack delivers it once more, and this time it counts
+			_, said[i] = s.Inbox().Record(t.Context(), inbox.Item{Key: key(i), Kind: "event"})
+		}
+	})
+	if err := s.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	s = OpenURL(t, url)
+	there := make(map[string]bool)
+	for _, it := range next(t, s, 2*n) {
+		there[it.Key] = true
+	}
+	for i, err := range said {
+		if there[key(i)] != (err == nil) {
+			t.Errorf("Record(%s) = %v, but on record: %v", key(i), err, there[key(i)])
+		}
+	}
 }
