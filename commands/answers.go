@@ -1,0 +1,464 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"opsbot/internal/outbox"
+	"opsbot/runbooks"
+	"opsbot/runbooks/engine"
+)
+
+const (
+	maxRuns    = 10 // listed at once
+	maxSummary = 200
+)
+
+// usage writes a command as the person would have to type it where they are:
+// slash commands do not work in threads, and at a terminal there is no slash.
+func usage(req Request, command string) string {
+	verb, rest := word(command)
+	var prefix string
+	switch {
+	case req.Actor.Via == "terminal" && (verb == verbRun || verb == verbShow || verb == verbLocks || verb == verbHelp):
+		prefix = "opsbot"
+	case req.Actor.Via == "terminal":
+		prefix = "opsbot runs"
+		if verb == verbStatus {
+			command = strings.TrimSpace("show " + rest)
+		}
+	case req.Where.Thread != "":
+		prefix = "@opsbot " + Noun
+	default:
+		prefix = "/" + Noun
+	}
+	return strings.TrimSpace(prefix + " " + command)
+}
+
+// overview says what there is, and what waits for the person.
+func (r *Router) overview(ctx context.Context, req Request) (outbox.Answer, error) {
+	a := outbox.Answer{Title: "Runbooks"}
+	waiting, err := r.Runs.Waiting(ctx, req.Actor)
+	if err != nil {
+		return a, err
+	}
+	running, err := r.Runs.List(ctx, engine.Query{Unended: true, Limit: maxRuns})
+	if err != nil {
+		return a, err
+	}
+	mine := map[string]bool{}
+	for _, w := range waiting {
+		mine[w.Run.ID] = true
+		row := r.row(w.Run)
+		row.Detail = "Waits for you: " + asks[w.Approval.Kind] + w.Approval.Card.StepTitle
+		if !w.Approval.Expires.IsZero() {
+			row.Detail += ", " + ago(w.Approval.Expires.Sub(r.now())) + " left"
+		}
+		a.Items = append(a.Items, row)
+	}
+	for _, run := range running {
+		if !mine[run.ID] {
+			a.Items = append(a.Items, r.row(run))
+		}
+	}
+	switch n := len(waiting); n {
+	case 0:
+		a.Text = "Nothing waits for you."
+	case 1:
+		a.Text = "One run waits for you."
+	default:
+		a.Text = fmt.Sprintf("%d runs wait for you.", n)
+	}
+	all := r.Runs.Library().All()
+	for _, rb := range all {
+		a.Items = append(a.Items, outbox.Item{
+			Name: rb.Title, Detail: rb.Slug + ": " + about(rb),
+			Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
+		})
+	}
+	if len(all) == 0 {
+		a.Text += " There are no runbooks."
+	}
+	a.Hint = fmt.Sprintf("Run one with %s, read it with %s. More: %s", usage(req, "NAME"), usage(req, "show NAME"), usage(req, verbHelp))
+	if req.Actor.Via == "terminal" {
+		a.Hint = "Run one with opsbot run NAME, read it with opsbot show NAME."
+	}
+	return a, nil
+}
+
+// asks say what a waiting approval wants, before the step's title.
+var asks = map[engine.ApprovalKind]string{
+	engine.Confirm: "confirm ", engine.Review: "review ", engine.Choice: "decide about ",
+	engine.Manual: "do by hand ", engine.Doubt: "say what became of ",
+}
+
+// about is what a list says of a runbook.
+func about(rb *runbooks.Runbook) string {
+	text := clip(firstParagraph(rb.Summary), maxSummary)
+	if rb.Estimate > 0 {
+		text = strings.TrimSpace(text + " About " + ago(rb.Estimate) + ".")
+	}
+	return text
+}
+
+// show says what a runbook does, what it needs and who may run it.
+func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
+	rb, err := r.find(req, slug)
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	a := outbox.Answer{Title: rb.Title}
+	facts := []string{rb.Slug}
+	if len(rb.Aliases) > 0 {
+		facts = append(facts, "also "+strings.Join(rb.Aliases, ", "))
+	}
+	if rb.Owner != "" {
+		facts = append(facts, "owned by "+rb.Owner)
+	}
+	if rb.Severity != "" {
+		facts = append(facts, string(rb.Severity))
+	}
+	if rb.Estimate > 0 {
+		facts = append(facts, "about "+ago(rb.Estimate))
+	}
+	lines := []string{strings.Join(facts, " · ")}
+	if s := plainMarkdown(rb.Summary); s != "" {
+		lines = append(lines, s)
+	}
+	may := "Nobody is named who may run it."
+	if len(rb.Roles.Run) > 0 {
+		may = "May be run by " + strings.Join(rb.Roles.Run, ", ") + "."
+	}
+	if len(rb.Roles.Approve) > 0 {
+		may += " Approved by " + strings.Join(rb.Roles.Approve, ", ") + "."
+	}
+	lines = append(lines, may)
+	a.Text = strings.Join(lines, "\n")
+
+	var b strings.Builder
+	width := 0
+	for _, s := range rb.Steps {
+		width = max(width, len(s.ID))
+	}
+	for _, s := range rb.Steps {
+		fmt.Fprintf(&b, "%-*s  %s%s\n", width, s.ID, s.Title, gates(s))
+	}
+	if len(rb.Params) > 0 {
+		b.WriteString("\n")
+	}
+	for _, p := range rb.Params {
+		fmt.Fprintf(&b, "%s=%s  %s\n", p.Name, p.Type, paramNote(p))
+	}
+	a.Code = strings.TrimRight(b.String(), "\n")
+	a.Items = []outbox.Item{{
+		Name: "Run it", Detail: usage(req, strings.Join(append([]string{verbRun, rb.Slug}, needs(rb)...), " ")),
+		Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
+	}}
+	return a, nil
+}
+
+// gates say what a step changes and asks for; "" for one that only looks.
+func gates(s *runbooks.Step) string {
+	var parts []string
+	switch s.Effect {
+	case runbooks.Change:
+		parts = append(parts, "changes things")
+	case runbooks.Destructive:
+		parts = append(parts, "destructive")
+	}
+	if s.Do == "manual" {
+		parts = append(parts, "by hand")
+	}
+	switch {
+	case s.Confirm != nil && s.Confirm.Type != nil:
+		parts = append(parts, "typed confirm")
+	case s.Confirm != nil:
+		parts = append(parts, "confirm")
+	}
+	if s.Review != nil {
+		parts = append(parts, fmt.Sprintf("review by %d of %s", max(1, s.Review.Count), strings.Join(s.Review.By, ", ")))
+	}
+	if s.When != nil {
+		parts = append(parts, "only if needed")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+func paramNote(p runbooks.Param) string {
+	var parts []string
+	if p.Help != "" {
+		parts = append(parts, strings.TrimRight(p.Help, "."))
+	}
+	if len(p.Values) > 0 {
+		parts = append(parts, "one of "+strings.Join(p.Values, ", "))
+	}
+	switch {
+	case p.Default != nil:
+		parts = append(parts, fmt.Sprintf("else %v", p.Default))
+	case p.Required:
+		parts = append(parts, "needed")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// needs are the words that a start cannot do without.
+func needs(rb *runbooks.Runbook) []string {
+	var words []string
+	for _, p := range rb.Params {
+		if p.Required && p.Default == nil {
+			words = append(words, p.Name+"=…")
+		}
+	}
+	return words
+}
+
+// status says how one run stands, or lists those in progress.
+func (r *Router) status(ctx context.Context, req Request, ref string) (outbox.Answer, error) {
+	if ref != "" {
+		run, err := r.Runs.Find(ctx, ref)
+		if err != nil {
+			return outbox.Answer{}, err
+		}
+		return r.details(req, run), nil
+	}
+	runs, err := r.Runs.List(ctx, engine.Query{Unended: true, Limit: maxRuns})
+	if err != nil {
+		return outbox.Answer{}, err
+	}
+	a := outbox.Answer{Title: "Runs in progress"}
+	for _, run := range runs {
+		a.Items = append(a.Items, r.row(run))
+	}
+	if len(runs) == 0 {
+		a.Text = "Nothing is running."
+		a.Hint = usage(req, verbHistory) + " lists what ran before."
+	}
+	return a, nil
+}
+
+// details say how a run stands, step by step.
+func (r *Router) details(req Request, run *engine.Run) outbox.Answer {
+	rb, ok := r.Runs.Library().Find(run.Runbook)
+	if !ok || rb.Digest != run.Digest {
+		rb = nil // the file has changed since; its steps are not this run's
+	}
+	card := engine.Card(run, rb)
+	a := outbox.Answer{Title: name(run)}
+	lines := []string{r.standing(run)}
+	if next := sentence(card.Next); next != "" && next != lines[0] {
+		lines = append(lines, next)
+	}
+	if !card.Until.IsZero() && !run.State.Ended() {
+		lines = append(lines, "Time left: "+ago(card.Until.Sub(r.now()))+".")
+	}
+	lines = append(lines, "")
+	for _, s := range card.Steps {
+		text := fmt.Sprintf("%s %s", s.Title, "— "+s.Mark)
+		if s.Found != "" {
+			text += ": " + s.Found
+		}
+		lines = append(lines, text)
+	}
+	a.Text = strings.TrimSpace(strings.Join(lines, "\n"))
+	if !run.State.Ended() {
+		a.Hint = usage(req, "stop "+number(run)+" WHY") + " stops it."
+	}
+	return a
+}
+
+// history lists what ran before, newest first.
+func (r *Router) history(ctx context.Context, req Request, slug string) (outbox.Answer, error) {
+	a := outbox.Answer{Title: "Last runs"}
+	q := engine.Query{Limit: maxRuns}
+	if slug != "" {
+		rb, err := r.find(req, slug)
+		if err != nil {
+			return a, err
+		}
+		q.Runbook, a.Title = rb.Slug, "Last runs of "+rb.Title
+	}
+	runs, err := r.Runs.List(ctx, q)
+	if err != nil {
+		return a, err
+	}
+	for _, run := range runs {
+		a.Items = append(a.Items, r.row(run))
+	}
+	if len(runs) == 0 {
+		a.Text = "Nothing ran yet."
+	}
+	return a, nil
+}
+
+// row is a run in a list.
+func (r *Router) row(run *engine.Run) outbox.Item {
+	return outbox.Item{
+		Name: name(run), Detail: r.standing(run),
+		Command: Command{Verb: verbStatus, Run: number(run)}.Line(), Label: "Show",
+	}
+}
+
+// standing says in a sentence how a run stands.
+func (r *Router) standing(run *engine.Run) string {
+	var text string
+	switch run.State {
+	case engine.Ready:
+		text = "Running"
+	case engine.Waiting:
+		text = "Waiting for people"
+	case engine.Uncertain:
+		text = "Waiting for a decision: the outcome of a step is unknown"
+	case engine.Succeeded:
+		text = "Done"
+	case engine.Failed:
+		text = "Failed"
+	case engine.Canceled:
+		text = "Stopped"
+	default:
+		text = string(run.State)
+	}
+	switch {
+	case run.Paused && !run.State.Ended():
+		text = "Paused"
+	case run.Stop != nil && !run.State.Ended():
+		text = "Stopping"
+	}
+	if who := run.Starter.Name; who != "" {
+		text += ", started by " + who
+	}
+	text += " " + ago(r.now().Sub(run.Created)) + " ago."
+	if run.State.Ended() && run.Outcome != "" {
+		text += " " + sentence(run.Outcome)
+	}
+	return text
+}
+
+// locks lists what is locked, and by which runs.
+func (r *Router) locks(ctx context.Context) (outbox.Answer, error) {
+	a := outbox.Answer{Title: "Locks"}
+	locks, err := r.Runs.Locks(ctx)
+	if err != nil {
+		return a, err
+	}
+	for _, l := range locks {
+		ref := fmt.Sprint("R", l.Number)
+		a.Items = append(a.Items, outbox.Item{
+			Name: l.Key, Detail: fmt.Sprintf("held by %s for %s", ref, ago(r.now().Sub(l.Since))),
+			Command: Command{Verb: verbStatus, Run: ref}.Line(), Label: "Show",
+		})
+	}
+	if len(locks) == 0 {
+		a.Text = "Nothing is locked."
+	}
+	return a, nil
+}
+
+// schedule lists what the runbooks say about their times.
+func (r *Router) schedule() outbox.Answer {
+	a := outbox.Answer{Title: "Schedule"}
+	for _, rb := range r.Runs.Library().All() {
+		for _, s := range rb.Schedule {
+			when := s.Cron
+			if s.TZ != "" {
+				when += " (" + s.TZ + ")"
+			}
+			if s.Environment != "" {
+				when += " on " + s.Environment
+			}
+			a.Items = append(a.Items, outbox.Item{Name: rb.Title, Detail: when})
+		}
+	}
+	if len(a.Items) == 0 {
+		a.Text = "No runbook has a schedule."
+	}
+	return a
+}
+
+// help lists the commands.
+func help(req Request) outbox.Answer {
+	commands := []struct{ command, does string }{
+		{"", "what there is, and what waits for you"},
+		{"NAME", "run a runbook; also: run NAME"},
+		{"NAME env=E --dry-run key=value", "where, only looking, with parameters"},
+		{"show NAME", "what it does, before you run it"},
+		{"status [RUN]", "how runs stand, or one"},
+		{"history [NAME]", "what ran before"},
+		{"stop RUN [why]", "end a run; pause and resume work alike"},
+		{"skip RUN STEP [why]", "go on without a step; retry: once more"},
+		{"locks", "what is locked, and by whom"},
+		{"schedule", "what runs by the clock"},
+	}
+	var b strings.Builder
+	for _, c := range commands {
+		fmt.Fprintf(&b, "%s\n    %s\n", usage(req, c.command), c.does)
+	}
+	return outbox.Answer{
+		Title: "What opsbot does",
+		Text:  "Runs runbooks: step by step, under everybody's eyes, and asking before anything is changed. For example: " + usage(req, "cache-fix"),
+		Code:  strings.TrimRight(b.String(), "\n"),
+		Hint:  "The same works after @opsbot, in threads too: @opsbot runbook status",
+	}
+}
+
+func number(run *engine.Run) string { return fmt.Sprint("R", run.Number) }
+
+func name(run *engine.Run) string {
+	return number(run) + " " + run.Title + " on " + run.Environment
+}
+
+// ago says a length of time roughly, as people do.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "0 s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// sentence ends s with a full stop, unless it ends already.
+func sentence(s string) string {
+	s = strings.TrimSpace(s)
+	if s == "" || strings.ContainsAny(s[len(s)-1:], ".!?") || strings.HasSuffix(s, "…") {
+		return s
+	}
+	return s + "."
+}
+
+// clip cuts s at a word, to at most n characters.
+func clip(s string, n int) string {
+	runes := []rune(strings.Join(strings.Fields(s), " "))
+	if len(runes) <= n {
+		return string(runes)
+	}
+	cut := string(runes[:n-1])
+	if i := strings.LastIndexByte(cut, ' '); i > n/2 {
+		cut = cut[:i]
+	}
+	return strings.TrimRight(cut, " ,;:") + "…"
+}
+
+func firstParagraph(markdown string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(plainMarkdown(markdown)), "\n\n")
+	return strings.Join(strings.Fields(first), " ")
+}
+
+// marks are the links, code spans and strong words of Markdown; an underscore
+// or a lone asterisk is more often a part of a name.
+var marks = regexp.MustCompile("!?\\[([^\\]\n]*)\\]\\([^)\n]*\\)|`([^`\n]+)`|\\*\\*([^*\n]+)\\*\\*")
+
+// plainMarkdown drops the marks that a short prose text carries.
+func plainMarkdown(s string) string {
+	return strings.TrimSpace(marks.ReplaceAllString(s, "$1$2$3"))
+}
