@@ -96,8 +96,8 @@ var commandName = regexp.MustCompile(`^/[^\s/]{1,31}$`)
 // parseManifest reads a manifest and holds it to the limits of the schema.
 func parseManifest(data []byte) (manifest, error) {
 	var m manifest
-	if len(data) > 1<<20 {
-		return m, errors.New("it is larger than 1 MiB")
+	if len(data) > 128<<10 {
+		return m, errors.New("it is larger than 128 KiB")
 	}
 	if err := yaml.Unmarshal(data, &m); err != nil {
 		return m, err

@@ -15,7 +15,10 @@ func TestTriggers(t *testing.T) {
 	t.Parallel()
 	s := workspace(t)
 	w := connectRaw(t, s)
-	open := func(id string) string { t.Helper(); return form(t, s, "views.open", "trigger_id", id, "view", modal).err() }
+	open := func(id string) string {
+		t.Helper()
+		return form(t, s, "views.open", "trigger_id", id, "view", modal).err()
+	}
 	id := trigger(t, s, w, "ann")
 	if bad := form(t, s, "views.open", "trigger_id", id, "view", `{"type":"modal"}`); bad.err() != "invalid_arguments" {
 		t.Errorf("a bad view: %s", bad.text)
@@ -173,7 +176,7 @@ func TestBlockErrorShapes(t *testing.T) {
 	const input = `{"type":"input","label":{"type":"plain_text","text":"L"},"element":{"type":"plain_text_input"}}`
 	for _, row := range []struct {
 		rule, method, content, code, message string
-		errors                              bool
+		errors                               bool
 	}{
 		{"rule 95", "views.open", view(strings.Repeat("t", 25), many(1)), "invalid_arguments", "[ERROR] must be less than 25 characters [json-pointer:/view/title/text]", false},
 		{"rule 96", "views.open", view("T", "["+divider+","+divider+","+input+"]"), "invalid_arguments", "must define `submit` to use an `input` block in modals [json-pointer:/view/blocks/2/input]", false},
