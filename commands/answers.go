@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,24 +136,17 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	if len(rb.Roles.Approve) > 0 {
 		may += " Approved by " + strings.Join(rb.Roles.Approve, ", ") + "."
 	}
-	lines = append(lines, may)
-	a.Text = strings.Join(lines, "\n")
-
-	var b strings.Builder
-	width := 0
+	lines = append(lines, may, "")
 	for _, s := range rb.Steps {
-		width = max(width, len(s.ID))
-	}
-	for _, s := range rb.Steps {
-		fmt.Fprintf(&b, "%-*s  %s%s\n", width, s.ID, s.Title, gates(s))
+		lines = append(lines, fmt.Sprintf("%s (%s)%s", s.Title, s.ID, gates(s)))
 	}
 	if len(rb.Params) > 0 {
-		b.WriteString("\n")
+		lines = append(lines, "")
 	}
 	for _, p := range rb.Params {
-		fmt.Fprintf(&b, "%s=%s  %s\n", p.Name, p.Type, paramNote(p))
+		lines = append(lines, fmt.Sprintf("%s=%s%s", p.Name, strings.ToUpper(string(p.Type)), paramNote(p)))
 	}
-	a.Code = strings.TrimRight(b.String(), "\n")
+	a.Text = strings.Join(lines, "\n")
 	a.Items = []outbox.Item{{
 		Name: "Run it", Detail: usage(req, strings.Join(append([]string{verbRun, rb.Slug}, needs(rb)...), " ")),
 		Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
@@ -187,7 +181,7 @@ func gates(s *runbooks.Step) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return " (" + strings.Join(parts, "; ") + ")"
+	return " — " + strings.Join(parts, ", ")
 }
 
 func paramNote(p runbooks.Param) string {
@@ -200,11 +194,14 @@ func paramNote(p runbooks.Param) string {
 	}
 	switch {
 	case p.Default != nil:
-		parts = append(parts, fmt.Sprintf("else %v", p.Default))
+		parts = append(parts, fmt.Sprintf("%v if left out", p.Default))
 	case p.Required:
 		parts = append(parts, "needed")
 	}
-	return strings.Join(parts, "; ")
+	if len(parts) == 0 {
+		return ""
+	}
+	return " — " + strings.Join(parts, "; ")
 }
 
 // needs are the words that a start cannot do without.
@@ -251,7 +248,10 @@ func (r *Router) details(req Request, run *engine.Run) outbox.Answer {
 	card := engine.Card(run, rb)
 	a := outbox.Answer{Title: name(run)}
 	lines := []string{r.standing(run)}
-	if next := sentence(card.Next); next != "" && next != lines[0] {
+	if next := sentence(card.Next); next != "" && !run.State.Ended() {
+		if who := nextNames(card); who != "" {
+			next = "Next, " + who + ": " + next
+		}
 		lines = append(lines, next)
 	}
 	if !card.Until.IsZero() && !run.State.Ended() {
@@ -270,6 +270,15 @@ func (r *Router) details(req Request, run *engine.Run) outbox.Answer {
 		a.Hint = usage(req, "stop "+number(run)+" WHY") + " stops it."
 	}
 	return a
+}
+
+// nextNames are those who can act next, as far as they have names here.
+func nextNames(card outbox.RunCard) string {
+	names := slices.Clone(card.NextGroups)
+	if card.Starter != "" && card.StarterName != "" && slices.Contains(card.NextUsers, card.Starter) {
+		names = append([]string{card.StarterName}, names...)
+	}
+	return strings.Join(names, " or ")
 }
 
 // history lists what ran before, newest first.
@@ -394,15 +403,14 @@ func help(req Request) outbox.Answer {
 		{"locks", "what is locked, and by whom"},
 		{"schedule", "what runs by the clock"},
 	}
-	var b strings.Builder
+	lines := []string{"Runs runbooks: step by step, where everybody sees it, and asking before anything is changed.", ""}
 	for _, c := range commands {
-		fmt.Fprintf(&b, "%s\n    %s\n", usage(req, c.command), c.does)
+		lines = append(lines, usage(req, c.command)+" — "+c.does)
 	}
 	return outbox.Answer{
 		Title: "What opsbot does",
-		Text:  "Runs runbooks: step by step, under everybody's eyes, and asking before anything is changed. For example: " + usage(req, "cache-fix"),
-		Code:  strings.TrimRight(b.String(), "\n"),
-		Hint:  "The same works after @opsbot, in threads too: @opsbot runbook status",
+		Text:  strings.Join(lines, "\n"),
+		Hint:  "Where a slash command does not work, in a thread, mention the bot: @opsbot runbook status",
 	}
 }
 

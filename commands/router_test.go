@@ -495,11 +495,11 @@ Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help
 		Title: "Wipe the box",
 		Text: "wipe-box · also box · owned by sre · warning · about 10 min\n" +
 			"Use this when the box is full. It takes everything under prefix.\n\nThen look again.\n" +
-			"May be run by oncall, sre. Approved by sre.",
-		Code: "wipe  1. Wipe it (destructive; typed confirm; review by 1 of sre)\n" +
-			"look  2. Look again (by hand)\n\n" +
-			"prefix=string  Key prefix that is ours; else prod_\n" +
-			"keep=int  How many to keep; else 3",
+			"May be run by oncall, sre. Approved by sre.\n\n" +
+			"1. Wipe it (wipe) — destructive, typed confirm, review by 1 of sre\n" +
+			"2. Look again (look) — by hand\n\n" +
+			"prefix=STRING — Key prefix that is ours; prod_ if left out\n" +
+			"keep=INT — How many to keep; 3 if left out",
 		Items: []outbox.Item{{Name: "Run it", Detail: "/runbook run wipe-box", Command: "runbook run wipe-box", Label: "Run"}},
 	}
 	if diff := cmp.Diff(want, reply.Answer); diff != "" {
@@ -525,7 +525,7 @@ Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help
 		t.Errorf("ben's begins with %q and %+v", a.Text, a.Items[0])
 	}
 	status := h.say(dan, "runbook status r1")
-	for _, part := range []string{"R1 Wipe the box on demo", "Waiting for people, started by ann", "1. Wipe it — waiting", "2. Look again — pending", "/runbook stop R1"} {
+	for _, part := range []string{"R1 Wipe the box on demo", "Waiting for people, started by ann", "Next, ann: confirm step 1 (Wipe it) by typing demo.", "Time left: 14 min.", "1. Wipe it — waiting", "2. Look again — pending", "/runbook stop R1"} {
 		if !strings.Contains(status, part) {
 			t.Errorf("the status lacks %q:\n%s", part, status)
 		}

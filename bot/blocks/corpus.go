@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -103,6 +104,25 @@ func contents(at time.Time) []contentSample {
 			{Name: "emergency-restart · Emergency restart", Detail: "Restart one service when nothing else helps. About 15 min.", Command: "runbook run emergency-restart", Label: "Run"},
 		},
 		Hint: "Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help",
+	})
+	if help, err := (&commands.Router{}).Handle(context.Background(), commands.Request{Line: "runbook help"}); err == nil && help.Answer != nil {
+		add("answer-help", *help.Answer)
+	}
+	add("answer-show", outbox.Answer{
+		Title: "Cache troubleshooting",
+		Text: "cache-fix · also cache-troubleshooting · owned by sre · warning · about 10 min\n" +
+			"Use this when the cache hit rate is below 60 % or the API logs Redis errors.\nClearing the cache makes requests slow for a few minutes.\n" +
+			"May be run by oncall, sre. Approved by sre.\n\n" +
+			"1. Is Redis well? (info)\n2. How low is the hit rate now? (before)\n3. Whose keys are in there? (keys)\n" +
+			"4. Clear our keys (clear) — destructive, typed confirm, review by 1 of sre, only if needed\n" +
+			"5. Warm the cache (warm) — changes things\n6. Watch the hit rate rise (after)\n7. Escalate (escalate) — by hand\n\n" +
+			"prefix=STRING — Key prefix that is ours; prod_ if left out\nwant=FLOAT — Hit rate that counts as fixed; 0.6 if left out",
+		Items: []outbox.Item{{Name: "Run it", Detail: "/runbook run cache-fix", Command: "runbook run cache-fix", Label: "Run"}},
+	})
+	add("answer-status", outbox.Answer{
+		Title: "R12 Cache troubleshooting on demo",
+		Text:  "Waiting for people, started by ann 90 s ago.\nNext, sre: approve step 4 (Clear our keys).\nTime left: 15 min.\n\n1. Is Redis well? — pass: primary, 31 clients\n4. Clear our keys — waiting",
+		Hint:  "/runbook stop R12 WHY stops it.",
 	})
 	add("answer-refusal", outbox.Answer{Tone: "error", Text: "You cannot approve this: you started R12.", Hint: "Somebody else of sre must approve it."})
 	add("answer-unknown", outbox.Answer{Tone: "error", Text: `There is no runbook "cache-fux".`, Hint: "Did you mean cache-fix? /runbook lists what there is."})
