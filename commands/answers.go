@@ -218,11 +218,11 @@ func needs(rb *runbooks.Runbook) []string {
 // status says how one run stands, or lists those in progress.
 func (r *Router) status(ctx context.Context, req Request, ref string) (outbox.Answer, error) {
 	if ref != "" {
-		run, err := r.Runs.Find(ctx, ref)
+		v, err := r.Runs.View(ctx, ref)
 		if err != nil {
 			return outbox.Answer{}, err
 		}
-		return r.details(req, run), nil
+		return r.details(req, v.Run, v.Card), nil
 	}
 	runs, err := r.Runs.List(ctx, engine.Query{Unended: true, Limit: maxRuns})
 	if err != nil {
@@ -240,12 +240,7 @@ func (r *Router) status(ctx context.Context, req Request, ref string) (outbox.An
 }
 
 // details say how a run stands, step by step.
-func (r *Router) details(req Request, run *engine.Run) outbox.Answer {
-	rb, ok := r.Runs.Library().Find(run.Runbook)
-	if !ok || rb.Digest != run.Digest {
-		rb = nil // the file has changed since; its steps are not this run's
-	}
-	card := engine.Card(run, rb)
+func (r *Router) details(req Request, run *engine.Run, card outbox.RunCard) outbox.Answer {
 	a := outbox.Answer{Title: name(run)}
 	lines := []string{r.standing(run)}
 	if next := sentence(card.Next); next != "" && !run.State.Ended() {

@@ -31,7 +31,7 @@ type Runs interface {
 	Resume(ctx context.Context, ref string, actor access.Actor, why string) (*engine.Run, error)
 	Skip(ctx context.Context, ref, step string, actor access.Actor, why string) (*engine.Run, error)
 	Retry(ctx context.Context, ref, step string, actor access.Actor, why string) (*engine.Run, error)
-	Find(ctx context.Context, ref string) (*engine.Run, error)
+	View(ctx context.Context, ref string) (*engine.View, error)
 	List(ctx context.Context, q engine.Query) ([]*engine.Run, error)
 	Locks(ctx context.Context) ([]engine.Lock, error)
 	Waiting(ctx context.Context, actor access.Actor) ([]engine.Pending, error)

@@ -155,13 +155,6 @@ func (p *page) verbatim(text, rest string) bool {
 	return short != text
 }
 
-// divide adds a line.
-func (p *page) divide() {
-	if p.room(1) > 0 {
-		p.add(slack.NewDividerBlock(), "")
-	}
-}
-
 // A press is a button to be.
 type press struct {
 	id     string // action_id

@@ -4,7 +4,6 @@ package blocks
 // docs.slack.dev/reference/block-kit and docs.slack.dev/reference/views.
 const (
 	maxMessageBlocks = 50
-	maxViewBlocks    = 100
 	maxSection       = 3000 // text of a section or a context element
 	maxHeader        = 150
 	maxElements      = 25 // of an actions block
@@ -15,10 +14,8 @@ const (
 	maxDialogText    = 300
 	maxDialogLabel   = 30
 	maxOptions       = 100
-	maxRadios        = 10
 	maxOptionText    = 75
 	maxOptionValue   = 150
-	maxLabel         = 2000 // label and hint of an input
 	maxInput         = 3000 // max_length of a text input
 	maxViewTitle     = 24   // title, submit, close
 	maxMetadata      = 3000
