@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -140,6 +141,30 @@ func BenchmarkIdle(b *testing.B) {
 		serially(b, func(int) error {
 			_, err := s.Runs().Claim(b.Context(), "o")
 			return err
+		})
+	})
+}
+
+// BenchmarkDue is a look for what may be sent, among the reminders of 10,000
+// runs that wait in one channel.
+func BenchmarkDue(b *testing.B) {
+	eachStore(b, func(b *testing.B, s *store.Store) {
+		reminders := make([]outbox.Notice, 10_000)
+		for i := range reminders {
+			reminders[i] = outbox.Notice{Key: fmt.Sprint(i), To: outbox.Conversation{Channel: "C1"}, Content: outbox.Line{Text: "reminder"}, NotBefore: time.Now().Add(time.Hour)}
+		}
+		if err := s.Outbox().Enqueue(b.Context(), reminders...); err != nil {
+			b.Fatal(err)
+		}
+		serially(b, func(int) error {
+			if err := s.Outbox().Enqueue(b.Context(), outbox.Notice{To: outbox.Conversation{Channel: "C1"}, Content: outbox.Line{Text: "now"}}); err != nil {
+				return err
+			}
+			ds, err := s.Outbox().Due(b.Context(), "o", 10)
+			if err != nil || len(ds) != 1 {
+				return fmt.Errorf("due %d: %w", len(ds), err)
+			}
+			return s.Outbox().Sent(b.Context(), ds[0], "C1", "1.1")
 		})
 	})
 }

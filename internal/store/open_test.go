@@ -348,3 +348,15 @@ func TestPostgresGoesAway(t *testing.T) {
 		t.Errorf("Create once it is back: %v", err)
 	}
 }
+
+func FuzzFile(f *testing.F) {
+	for _, u := range []string{"sqlite:opsbot.db", "sqlite:/var/lib/opsbot.db", "sqlite:///x.db", "sqlite:", "sqlite::memory:", "sqlite:a?b", "postgres://u:p@h/db", "sqlite:%00", ""} {
+		f.Add(u)
+	}
+	f.Fuzz(func(t *testing.T, u string) {
+		path, ok := store.File(u)
+		if ok != (path != "") || ok && (!filepath.IsAbs(path) || !strings.HasPrefix(u, "sqlite:") || strings.ContainsAny(path, "?#\x00")) {
+			t.Errorf("File(%q) = %q, %v", u, path, ok)
+		}
+	})
+}

@@ -76,8 +76,9 @@ const due = `WITH picked AS MATERIALIZED (
 		SELECT o.id FROM outbox o
 		WHERE o.dropped_at IS NULL AND o.not_before <= {now} AND o.retry_at <= {now} AND o.lease_until < {now}
 			AND NOT EXISTS (SELECT 1 FROM outbox e
-				WHERE e.conversation = o.conversation AND e.dropped_at IS NULL
-					AND (e.id < o.id AND e.not_before <= {now} OR e.id <> o.id AND e.lease_until >= {now}))
+				WHERE e.conversation = o.conversation AND e.dropped_at IS NULL AND e.not_before <= {now} AND e.id < o.id)
+			AND NOT EXISTS (SELECT 1 FROM outbox l
+				WHERE l.conversation = o.conversation AND l.lease_until > 0 AND l.lease_until >= {now} AND l.id <> o.id)
 			AND (o.under = ''
 				OR EXISTS (SELECT 1 FROM messages m WHERE m.target_key = o.under AND m.ts <> '')
 				OR EXISTS (SELECT 1 FROM outbox d WHERE d.key = o.under AND d.dropped_at IS NOT NULL)

@@ -48,7 +48,8 @@ CREATE TABLE outbox (
 );
 CREATE UNIQUE INDEX outbox_key ON outbox (key) WHERE dropped_at IS NULL AND key <> '';
 CREATE INDEX outbox_due ON outbox (not_before, id) WHERE dropped_at IS NULL;
-CREATE INDEX outbox_conversation ON outbox (conversation, id) WHERE dropped_at IS NULL;
+CREATE INDEX outbox_conversation ON outbox (conversation, not_before, id) WHERE dropped_at IS NULL;
+CREATE INDEX outbox_leased ON outbox (conversation) WHERE lease_until > 0;
 CREATE INDEX outbox_dropped ON outbox (key, dropped_at) WHERE dropped_at IS NOT NULL;
 
 -- Members of Slack user groups, as last heard.
