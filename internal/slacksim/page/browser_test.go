@@ -29,6 +29,9 @@ type tab struct {
 // skipped, unless OPSBOT_TEST_REQUIRE says that nothing may be.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("no browser in short mode")
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		if os.Getenv("OPSBOT_TEST_REQUIRE") != "" {

@@ -377,10 +377,12 @@ async function act(e, value) {
   const on = surface(e), id = e.id || e.closest("[id]").id;
   const box = e.closest(".overflow, .act, .choices") || e;
   const template = $("template.confirm", box);
-  if (template && !(await confirmed(template, e))) return false;
+  if (template && !(await confirmed(template, e))) return;
   if (e.dataset.url) open(e.dataset.url, "_blank", "noopener");
-  await during(id, () => ask("act", { source: on.dataset.source, block: e.dataset.block, action: e.dataset.action, value, state: entered(on) }));
-  return true;
+  const answer = await during(id, () => ask("act", { source: on.dataset.source, block: e.dataset.block, action: e.dataset.action, value, state: entered(on) }));
+  if (!answer?.error) return;
+  // The element shows the failure, unless it is gone by now.
+  document.getElementById(id) ? announce([answer.error]) : done(answer);
 }
 
 function confirmed(template, from) {
