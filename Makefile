@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-short check setup build bench fuzz image
+.PHONY: help test test-short test-image check setup build bench fuzz image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: setup check ## everything CI runs: linters, then all tests with the race d
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short ./...
+
+test-image: ## build the container image on a local base, start it, health-check it (root, minutes)
+	.ci/image-test
 
 check: ## gofmt, vet and staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not gofmt-ed: $$files"; exit 1; }
@@ -27,7 +30,7 @@ setup: ## install what the tests need (Debian or Ubuntu as root); elsewhere say 
 build: ## bin/opsbot, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/opsbot ./cmd/opsbot
 
-bench: ## every benchmark; docs/benchmarks.md explains the figures
+bench: ## every benchmark; docs/benchmarks/README.md explains the figures
 	.ci/with-postgres $(GO) test -run '^$$' -bench . -benchmem ./...
 
 FUZZTIME ?= 30s

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"opsbot/bot"
+	"opsbot/internal/config"
+	"opsbot/internal/patient"
+	"opsbot/internal/slacksim"
+	"opsbot/internal/slacksim/page"
+)
+
+func newDemo(c *common) *cobra.Command {
+	var addr string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything at work in a browser, on this machine alone",
+		Long: `Start a simulated Slack workspace with a page for people, a small system that
+has fallen ill, and the bot, all in one process on loopback. Nothing is sent
+anywhere, and everything is gone at the end.`,
+		Args: args(cobra.NoArgs, "[--addr 127.0.0.1:8765]"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd.Context(), c, addr)
+		},
+	}
+	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:8765", "address of the page; loopback only")
+	return cmd
+}
+
+// demoConfig is the configuration that the demo's bot is started with.
+//
+//go:embed demo.yaml.tmpl
+var demoConfig string
+
+// demo sets up a workspace and a patient, writes a configuration for them, and
+// then serves exactly as `opsbot serve --config` would.
+func demo(ctx context.Context, c *common, addr string) (err error) {
+	if err := onlyLoopback(addr); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "opsbot-demo-")
+	if err != nil {
+		return fmt.Errorf("make the demo's folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	logFile, err := os.Create(filepath.Join(dir, "opsbot.log"))
+	if err != nil {
+		return fmt.Errorf("open the demo's log: %w", err)
+	}
+	defer logFile.Close()
+	log := newLog(logFile, config.Log{Format: "text"})
+
+	ill, err := patient.Start(ctx, patient.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	defer ill.Close()
+	w, err := openWorkspace(addr, slacksim.Options{Manifest: bot.Manifest, Team: "demo", Log: log}, page.Options{
+		Title: "opsbot demo", Panel: ill.Panel(), PanelTitle: "The patient", Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	file, err := writeDemoConfig(dir, w, ill)
+	if err != nil {
+		return err
+	}
+	// The caller's own variables are about another Slack.
+	cfg, err := config.Load(file, func(string) string { return "" })
+	if err != nil {
+		return err
+	}
+	quiet := *c
+	quiet.std.Err = logFile
+	fmt.Fprint(c.std.Out, greeting(w.url(), file, ill.Engine()))
+	return serveAll(ctx,
+		service{"patient", ill.Serve},
+		service{"slack simulator", w.Serve},
+		service{"opsbot", func(ctx context.Context) error { return serve(ctx, &quiet, cfg) }},
+	)
+}
+
+// writeDemoConfig puts opsbot.yaml and what it refers to into dir.
+func writeDemoConfig(dir string, w *workspace, ill *patient.Patient) (file string, err error) {
+	account := "nobody"
+	if u, err := user.Current(); err == nil {
+		account = u.Username
+	}
+	var text bytes.Buffer
+	if err := template.Must(template.New("").Parse(demoConfig)).Execute(&text, map[string]string{
+		"Account": account, "Slack": w.url() + "/api/", "Redis": ill.RedisURL(), "API": ill.APIURL(),
+	}); err != nil {
+		return "", fmt.Errorf("write the demo's configuration: %w", err)
+	}
+	for name, content := range map[string]string{
+		"opsbot.yaml": text.String(), "bot-token": w.sim.BotToken(), "app-token": w.sim.AppToken(),
+		"api-token": ill.Token(), "warm-users.txt": strings.Join(ill.Users(), "\n") + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return "", fmt.Errorf("write the demo's configuration: %w", err)
+		}
+	}
+	return filepath.Join(dir, "opsbot.yaml"), nil
+}
+
+// greeting is what a newcomer reads first.
+func greeting(url, file, redis string) string {
+	self := "opsbot"
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		self = "go run ./cmd/opsbot"
+	}
+	return fmt.Sprintf(`
+opsbot is at work:  %s
+
+  A Slack workspace that is not Slack, a bot, and an API whose cache has gone
+  bad (%s). Nothing leaves this machine; Ctrl-C ends it all.
+
+  Type there:   /runbook
+                /runbook cache-fix window=10s
+
+  In a second terminal you are Cleo, an SRE:
+    %s run cache-fix window=10s --env demo --config %s
+    %s runs approve R1 --config %s
+  The first starts a run, which Ben approves on the page; the second approves
+  a run that Ann or Ben started there.
+
+`, url, redis, self, file, self, file)
+}
+
+// onlyLoopback refuses to show the demo to others: whoever reaches its page
+// can act as anyone.
+func onlyLoopback(addr string) error {
+	for _, host := range []string{"127.0.0.1:", "localhost:", "[::1]:"} {
+		if strings.HasPrefix(addr, host) {
+			return nil
+		}
+	}
+	return usage("--addr %s: the demo has no log-in, so it listens on loopback only, such as 127.0.0.1:8765", addr)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"opsbot/internal/config"
+	"opsbot/runbooks"
+	"opsbot/runbooks/library"
+)
+
+// loadLibrary reads the built-in runbooks and those of the configured folders.
+func loadLibrary(cfg *config.Config, catalog *runbooks.Catalog) (*runbooks.Library, runbooks.Problems) {
+	dirs := []fs.FS{library.FS}
+	for _, dir := range cfg.Runbooks {
+		dirs = append(dirs, os.DirFS(dir))
+	}
+	return runbooks.Load(catalog, dirs...)
+}
+
+func newLint(c *common) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "lint [PATH …]",
+		Short: "Check runbooks, and the configuration where --config names one",
+		Long: `Check runbooks: files, or folders with *.md files in them. Without a PATH the
+built-in runbooks and those of the configuration are checked.
+
+Exit code: 0 no errors (warnings may be there), 1 errors, 2 wrong usage.`,
+		RunE: func(_ *cobra.Command, paths []string) error {
+			return lint(c, paths, format)
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "text", "text, json, or github (annotations)")
+	return cmd
+}
+
+func lint(c *common, paths []string, format string) error {
+	write, ok := map[string]func(runbooks.Problems, io.Writer) error{
+		"text": runbooks.Problems.WriteText, "json": runbooks.Problems.WriteJSON, "github": runbooks.Problems.WriteGitHub,
+	}[format]
+	if !ok {
+		return usage("--format is text, json or github, not %q", format)
+	}
+	cfg, err := c.load()
+	if err != nil {
+		var problems config.Problems
+		if errors.As(err, &problems) {
+			return exit{exitFailed, err}
+		}
+		return err
+	}
+	catalog, err := newCatalog()
+	if err != nil {
+		return err
+	}
+	var problems runbooks.Problems
+	checked := 0
+	if len(paths) == 0 {
+		if err := foldersExist(cfg.Runbooks); err != nil {
+			return err
+		}
+		var lib *runbooks.Library
+		lib, problems = loadLibrary(cfg, catalog)
+		checked = len(lib.All())
+	} else {
+		files, err := markdownFiles(paths)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return exit{exitUsage, fmt.Errorf("read %s: %w", file, err)}
+			}
+			_, found := runbooks.Parse(file, text, catalog)
+			problems = append(problems, found...)
+			checked++
+		}
+	}
+	if err := write(problems, c.std.Out); err != nil {
+		return fmt.Errorf("write the problems: %w", err)
+	}
+	if problems.Err() != nil {
+		return exit{code: exitFailed}
+	}
+	fmt.Fprintf(c.std.Err, "%d runbooks checked, no errors\n", checked)
+	if c.file == "" {
+		fmt.Fprintln(c.std.Err, "without --config, groups, named commands and named SQL were not checked")
+	}
+	return nil
+}
+
+func foldersExist(dirs []string) error {
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return usage("the runbooks folder %s is not there", dir)
+		}
+	}
+	return nil
+}
+
+// markdownFiles lists the files named, and the *.md files directly in the
+// folders named.
+func markdownFiles(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, usage("%s is not there", path)
+		}
+		if !info.IsDir() {
+			files = append(files, path)
+			continue
+		}
+		found, err := filepath.Glob(filepath.Join(path, "*.md"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		return nil, usage("there is no runbook (*.md) in %s", strings.Join(paths, ", "))
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}

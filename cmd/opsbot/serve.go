@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"opsbot/bot"
+	"opsbot/commands"
+	"opsbot/internal/config"
+	"opsbot/internal/fault"
+)
+
+func newServe(c *common) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Be the bot: listen to Slack, run runbooks, answer health checks",
+		Args:  args(cobra.NoArgs, "[--config opsbot.yaml]"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, cfg)
+		},
+	}
+}
+
+// serve wires the bot and runs it until ctx is done.
+func serve(ctx context.Context, c *common, cfg *config.Config) error {
+	log := newLog(c.std.Err, cfg.Log)
+	access, err := slackAccess(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	access.Log = log
+	registry := prometheus.NewRegistry()
+	access.Metrics = registry
+	workspace, err := bot.NewWorkspace(access)
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	a, err := openApp(ctx, c, cfg, db, workspace.Directory(db.Groups(), usergroupFallback(cfg)), log, registry)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+
+	services := []service{{"database", db.Serve}}
+	if cfg.HTTP.Addr != "" {
+		l, err := listen(cfg.HTTP.Addr)
+		if err != nil {
+			return err
+		}
+		health := newHealthServer(l, registry, []check{{"database", db.Ping}, {"slack", func(context.Context) error { return slackReady(workspace) }}})
+		services = append(services, service{"health", health.Serve})
+		log.Info("answering health checks", "addr", l.Addr().String())
+	}
+	services = append(services, service{"engine", a.engine.Serve})
+	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
+	if lite {
+		control, err := listenControl(socketPath(file), a.engine, identities{unix: cfg.Identities.Unix})
+		if err != nil {
+			return err
+		}
+		services = append(services, service{"control socket", control.Serve})
+	}
+	edge := bot.New(bot.Options{
+		Workspace: workspace, Inbox: db.Inbox(), Outbox: db.Outbox(),
+		Handler: &commands.Router{Runs: a.engine}, Alone: lite, Log: log,
+	})
+	services = append(services, service{"slack", edge.Serve})
+	log.Info("opsbot starts", "version", versionText(), "runbooks", len(a.library.All()), "environments", len(cfg.Environments))
+	err = serveAll(ctx, services...)
+	log.Info("opsbot has stopped")
+	return err
+}
+
+// slackAccess resolves the tokens; without them there is nothing to serve.
+func slackAccess(ctx context.Context, cfg *config.Config) (bot.Access, error) {
+	if cfg.Slack.BotToken.IsZero() || cfg.Slack.AppToken.IsZero() {
+		return bot.Access{}, fault.New(fault.Invalid, "Slack needs two tokens: slack.bot_token (xoxb-…) and slack.app_token (xapp-…).").
+			Hinted("Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN, or try it without Slack: opsbot demo.")
+	}
+	botToken, err := cfg.Slack.BotToken.Resolve(ctx)
+	if err != nil {
+		return bot.Access{}, fault.New(fault.Invalid, "The bot token: %s.", err)
+	}
+	appToken, err := cfg.Slack.AppToken.Resolve(ctx)
+	if err != nil {
+		return bot.Access{}, fault.New(fault.Invalid, "The app token: %s.", err)
+	}
+	a := bot.Access{BotToken: botToken, AppToken: appToken, APIURL: cfg.Slack.APIURL, OpsChannel: cfg.Slack.OpsChannel}
+	if a.OpsChannel == "" {
+		a.OpsChannel = "#ops"
+	}
+	if ch := cfg.Slack.IncidentChannel; ch != "" {
+		a.Channels = []string{ch}
+	}
+	return a, nil
+}
+
+// usergroupFallback gives the members of groups for workspaces whose plan has
+// no user groups: those that the configuration lists.
+func usergroupFallback(cfg *config.Config) map[string][]string {
+	members := map[string][]string{}
+	for _, g := range cfg.Groups {
+		if g.Usergroup != "" {
+			members[g.Usergroup] = append(members[g.Usergroup], g.Users...)
+		}
+	}
+	return members
+}
+
+// slackReady says why the Slack edge is not ready, if it is not.
+func slackReady(w *bot.Workspace) error {
+	s := w.Status()
+	if s.Ready() {
+		return nil
+	}
+	if len(s.Reasons) == 0 {
+		return fault.New(fault.Unavailable, "The socket to Slack is not open.")
+	}
+	return fault.New(fault.Unavailable, "%s", strings.Join(s.Reasons, " "))
+}
