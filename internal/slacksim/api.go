@@ -78,7 +78,17 @@ func (s *Server) Calls(methods ...string) []Call {
 
 // maxCalls bounds the record of calls, so that a demo can run for weeks; the
 // oldest half is dropped when it is reached.
-const maxCalls = 20000
+const maxCalls = 5000
+
+// record keeps a call. The lock is held.
+func (s *Server) record(c Call) {
+	if len(s.calls) >= maxCalls {
+		s.calls = slices.Delete(s.calls, 0, maxCalls/2)
+	}
+	c.At = s.clock.now()
+	s.calls = append(s.calls, c)
+	s.wake()
+}
 
 func (s *Server) serveAPI(w http.ResponseWriter, hr *http.Request, method string) {
 	f := s.takeFault(method)
@@ -105,13 +115,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, hr *http.Request, method string
 	s.mu.Lock()
 	body := encode(answer) // under the lock: an answer shares what it shows
 	code, _ := answer["error"].(string)
-	if len(s.calls) >= maxCalls {
-		s.calls = slices.Delete(s.calls, 0, maxCalls/2)
-	}
-	s.calls = append(s.calls, Call{At: s.clock.now(), Method: method, Args: r.args, OK: answer["ok"] == true, Error: code, HTTPStatus: status, Answer: body})
+	s.record(Call{Method: method, Args: r.args, OK: answer["ok"] == true, Error: code, HTTPStatus: status, Answer: body})
 	header.Set("X-OAuth-Scopes", strings.Join(s.scopeList(), ","))
 	header.Set("X-Slack-Req-Id", s.random(32))
-	s.tell(Event{Kind: "call"})
 	s.mu.Unlock()
 	if code != "" {
 		s.log.Debug("refused", "method", method, "error", code)

@@ -162,7 +162,8 @@ func postMessage(s *Server, r *request) obj {
 }
 
 // update replaces what a message says, by chat.update's rules for what is left
-// out: text without blocks removes the blocks, blocks without text keep it.
+// out: text without blocks removes the blocks, blocks without text keep it,
+// and attachments stay until they are replaced.
 func (s *Server) update(c *channel, m *Message, what content) {
 	before := s.messageJSON(m, false)
 	textChanged := what.hasText && what.text != m.Text
@@ -172,7 +173,7 @@ func (s *Server) update(c *channel, m *Message, what content) {
 	if what.hasBlocks || what.hasText {
 		m.Blocks = what.blocks
 	}
-	if what.hasAttach || what.hasText {
+	if what.hasAttach {
 		m.Attachments = what.attachments
 	}
 	if what.hasMetadata {

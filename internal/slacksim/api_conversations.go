@@ -523,12 +523,7 @@ func threadReplies(s *Server, r *request) obj {
 	if parent.ThreadTS != "" && parent.ThreadTS != parent.TS { // a reply's ts shows just the reply
 		return s.messagePage(r, []*Message{parent}, 1000)
 	}
-	var replies []*Message
-	for _, m := range c.msgs {
-		if !m.Deleted && m.For == "" && m.ThreadTS == parent.TS && m != parent {
-			replies = append(replies, m)
-		}
-	}
+	replies := slices.DeleteFunc(slices.Clone(c.threads[parent.TS]), func(m *Message) bool { return m.Deleted })
 	replies, refusal = window(r, replies)
 	if refusal != nil {
 		return refusal

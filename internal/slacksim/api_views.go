@@ -56,14 +56,13 @@ func (s *Server) useTrigger(id string) (*trigger, obj) {
 
 // A view is a modal or a Home tab that somebody has open.
 type view struct {
-	id, kind, user    string
-	hash              string
-	root, previous    string
-	spec              viewSpec
-	blocks            json.RawMessage
-	values            map[string]map[string]obj
-	errors            map[string]string
-	submitted, closed bool
+	id, kind, user string
+	hash           string
+	root, previous string
+	spec           viewSpec
+	blocks         json.RawMessage
+	values         map[string]map[string]obj
+	errors         map[string]string
 }
 
 // viewSpec is a view as an app sends it.

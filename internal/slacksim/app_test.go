@@ -39,8 +39,7 @@ func client(s *slacksim.Server, options ...slack.Option) *slack.Client {
 // An app is a slack-go Socket Mode client whose envelopes a test answers.
 type app struct {
 	*slack.Client
-	sm     *socketmode.Client
-	events chan socketmode.Event
+	sm *socketmode.Client
 }
 
 // connect starts a Socket Mode client that the handler serves; nil acks

@@ -249,5 +249,5 @@ func (s *Server) receive(ctx context.Context, isText bool, data []byte) {
 		s.acks = slices.Delete(s.acks, 0, maxCalls/2)
 	}
 	s.acks = append(s.acks, a)
-	s.tell(Event{Kind: "ack"})
+	s.wake()
 }

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// A Fault makes Web API calls go wrong. Its first matching field decides:
-// RetryAfter answers 429, Status answers that HTTP status with an HTML body's
-// worth of nothing, Error answers 200 with that error.
+// A Fault makes Web API calls go wrong. The first of RetryAfter, Status and
+// Error that is set decides the answer.
 type Fault struct {
 	RetryAfter time.Duration // 429 with this Retry-After, in whole seconds
 	Status     int           // such as 503

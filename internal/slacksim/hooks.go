@@ -3,6 +3,7 @@ package slacksim
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -24,7 +25,11 @@ type hook struct {
 
 // newHook makes a response_url. The lock is held.
 func (s *Server) newHook(door string, h hook) string {
-	h.expires = s.clock.now().Add(hookLife)
+	now := s.clock.now()
+	if len(s.hooks) > settledKept {
+		maps.DeleteFunc(s.hooks, func(_ string, old *hook) bool { return now.Sub(old.expires) > hookLife })
+	}
+	h.expires = now.Add(hookLife)
 	path := "/" + door + "/" + s.app.teamID + "/" + s.newID("") + "/" + s.random(24)
 	s.hooks[path] = &h
 	return s.url + path
@@ -58,7 +63,7 @@ func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
 	raw := encode(answer)
 	s.mu.Lock()
 	code, _ := answer["error"].(string)
-	s.calls = append(s.calls, Call{At: s.clock.now(), Method: "response_url", Args: args, OK: code == "", Error: code, HTTPStatus: status, Answer: raw})
+	s.record(Call{Method: "response_url", Args: args, OK: code == "", Error: code, HTTPStatus: status, Answer: raw})
 	s.mu.Unlock()
 	if f.loses() {
 		panic(http.ErrAbortHandler)

@@ -155,6 +155,9 @@ func (p *Person) press(press Press) (*delivery, place, error) {
 	if err != nil {
 		return nil, at, err
 	}
+	if !p.s.manifest.Settings.Interactivity.Enabled {
+		return nil, at, p.notice(Notice{Channel: press.Channel, TS: press.TS, ViewID: press.ViewID, Text: notInteractive})
+	}
 	if press.Deny {
 		if e.element["confirm"] == nil {
 			return nil, at, fmt.Errorf("%q asks for no confirmation", press.Target)

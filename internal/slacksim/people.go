@@ -19,8 +19,9 @@ func (f Failure) Error() string { return f.Text }
 // What Slack's client says when the app does not do its part. Source: slack.md
 // §1.7 (reported by users).
 const (
-	tookTooLong = "Operation timed out. Apps need to respond within three seconds."
-	viewTrouble = "We had some trouble connecting. Try again?"
+	tookTooLong    = "Operation timed out. Apps need to respond within three seconds."
+	viewTrouble    = "We had some trouble connecting. Try again?"
+	notInteractive = "This app is not configured to handle interactive responses." // policy: the manifest has interactivity off
 )
 
 // A Person acts in Slack's client as one user.

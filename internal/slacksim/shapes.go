@@ -71,8 +71,8 @@ func (s *Server) messageJSON(m *Message, allMetadata bool) obj {
 // threadJSON adds what a parent says of its replies.
 func (s *Server) threadJSON(m *Message, out obj) {
 	users, latest := []string{}, ""
-	for _, r := range s.channels[m.Channel].msgs {
-		if r.ThreadTS == m.TS && r.TS != m.TS && !r.Deleted && r.For == "" {
+	for _, r := range s.channels[m.Channel].threads[m.TS] {
+		if !r.Deleted {
 			latest = r.TS
 			if r.User != "" && !slices.Contains(users, r.User) {
 				users = append(users, r.User)

@@ -147,9 +147,7 @@ func Open(opts Options) (*Server, error) {
 	if name == "" {
 		name = "app"
 	}
-	general := &channel{byTS: map[string]*Message{}, Channel: Channel{ID: s.newID("C"), Name: "general", General: true, Created: s.clock.now()}}
-	s.channels[general.ID] = general
-	s.chanOrder = append(s.chanOrder, general.ID)
+	s.addChannel(Channel{Name: "general", General: true})
 	s.app.botUserID = s.addUser(User{Name: name, RealName: m.Display.Name, Bot: true}).ID
 	return s, nil
 }
@@ -277,10 +275,15 @@ func (s *Server) Subscribe(ctx context.Context) <-chan Event {
 	return ch
 }
 
-// tell wakes whoever waits for a change. s.mu is held.
-func (s *Server) tell(e Event) {
+// wake asks whoever waits in Wait to look again. s.mu is held.
+func (s *Server) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// tell wakes and sends the event to the subscribers. s.mu is held.
+func (s *Server) tell(e Event) {
+	s.wake()
 	for ch := range s.subs {
 		select {
 		case ch <- e:

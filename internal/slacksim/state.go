@@ -12,6 +12,7 @@ type channel struct {
 	Channel
 	msgs      []*Message // oldest first; ephemeral and deleted ones among them
 	byTS      map[string]*Message
+	threads   map[string][]*Message // replies by their parent's ts, oldest first
 	pins      []pin
 	bookmarks []*bookmark
 	previous  []string // former names
@@ -121,7 +122,7 @@ func (s *Server) addChannel(c Channel) *channel {
 	}
 	ch := s.channels[c.ID]
 	if ch == nil {
-		ch = &channel{byTS: map[string]*Message{}}
+		ch = &channel{byTS: map[string]*Message{}, threads: map[string][]*Message{}}
 		s.channels[c.ID] = ch
 		s.chanOrder = append(s.chanOrder, c.ID)
 	}
@@ -380,6 +381,7 @@ func (s *Server) store(c *channel, m Message) *Message {
 	if parent := c.byTS[p.ThreadTS]; parent != nil && p.For == "" {
 		parent.ThreadTS = parent.TS
 		parent.ReplyCount++
+		c.threads[parent.TS] = append(c.threads[parent.TS], p)
 	}
 	if p.FromApp() {
 		s.unread[msgKey{c.ID, p.TS}] = true

@@ -128,7 +128,7 @@ type Notice struct {
 // An Event tells a subscriber that something a person may look at has
 // changed; what it looks like now is read from the server.
 type Event struct {
-	Kind    string // message, update, delete, reaction, pin, view, home, notice, channel, user, socket, clock
+	Kind    string // message, update, delete, reaction, pin, view, home, notice, channel, user, socket or clock
 	Channel string // empty when it concerns no channel
 	TS      string // the message concerned, if any
 	User    string // the only person concerned; empty for everybody

@@ -20,7 +20,13 @@ var blockTypes map[string]block
 
 func init() {
 	richText := func(c *checker, at string, v any) { c.nested(at, v, "rich_text") }
-	taskCard := func(c *checker, at string, v any) { c.nested(at, v, "task_card") }
+	taskCard := func(c *checker, at string, v any) {
+		if m, ok := v.(map[string]any); ok && m["type"] == nil { // in a plan the type goes without saying
+			c.object(at, m, blockTypes["task_card"].fields)
+			return
+		}
+		c.nested(at, v, "task_card")
+	}
 	card := func(c *checker, at string, v any) { c.nested(at, v, "card") }
 	child := func(c *checker, at string, v any) {
 		c.nested(at, v, "section", "header", "divider", "context", "context_actions", "actions", "image", "rich_text", "markdown", "table", "data_table", "data_visualization", "task_card", "plan", "card", "carousel")
