@@ -25,9 +25,9 @@ var urlTests = map[string]func(*testing.T, *store.Store, string){
 
 func testLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 	create(t, s, NewRun(), engine.Change{})
-	lost := claim(t, s, "o1")
+	claim(t, s, "o1")
 	ExpireLeases(t, url)
-	lost = claim(t, s, "o1")
+	lost := claim(t, s, "o1")
 	if lost == nil || lost.Epoch != 2 || lost.Restarts != 0 {
 		t.Fatalf("claimed again between steps: %+v, want epoch 2 and no restart", lost)
 	}
