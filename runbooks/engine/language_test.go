@@ -1,0 +1,395 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
+	"opsbot/runbooks"
+	"opsbot/runbooks/engine"
+)
+
+func TestRetry(t *testing.T) {
+	t.Parallel()
+	text := doc("again", step("1. Tweak", `
+id: tweak
+do: redis.tweak
+target: cache
+expect: result.to == "x"
+retry: { times: 2, delay: 10ms, backoff: 2 }
+`))
+	flaky := errors.New("connection reset")
+	for _, tt := range []struct {
+		name  string
+		fails int
+		state engine.State
+		tries int
+	}{{"heals", 2, engine.Succeeded, 3}, {"does not heal", 5, engine.Failed, 3}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, text)
+			b.world.tweak = func(n int) error {
+				if n <= tt.fails {
+					return flaky
+				}
+				return nil
+			}
+			b.serve()
+			run := b.start("again")
+			b.vote(b.asked(run, engine.Confirm), ann, "confirm") // once for all attempts
+			r := b.ended(run, tt.state)
+			if _, tweaked, _ := b.world.counts(); tweaked != tt.tries {
+				t.Errorf("%d attempts, want %d", tweaked, tt.tries)
+			}
+			if strings.Contains(r.Outcome, "connection reset") {
+				t.Errorf("the outcome quotes an internal error: %q", r.Outcome)
+			}
+			if r.Attempts[1].Number != 2 {
+				t.Errorf("the second attempt has number %d", r.Attempts[1].Number)
+			}
+		})
+	}
+}
+
+func TestDestructiveIsNeverRetried(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("again", step("1. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nretry: { times: 5, delay: 1ms }")))
+	b.world.raise = runbooks.Destructive
+	b.world.tweak = func(int) error { return fault.New(fault.Unavailable, "Redis went away.") }
+	b.serve()
+	run := b.start("again")
+	b.pass(run)
+	r := b.ended(run, engine.Failed)
+	if _, tweaked, _ := b.world.counts(); tweaked != 1 {
+		t.Errorf("%d attempts of a destructive step, want 1", tweaked)
+	}
+	if r.Outcome != "Failed at step 1 (Tweak): Redis went away." {
+		t.Errorf("outcome %q", r.Outcome)
+	}
+}
+
+func watching(extra string) string {
+	return doc("watching", step("1. Watch", `
+id: look
+do: redis.look
+target: cache
+watch: { every: 10ms, for: 400ms, until: (result.rate ?? 0) > 0.5, hold: 2 }
+`+extra)+"\n## Report\n\n```markdown report\nwatched: ${{ mark(\"look\") }}\n```\n")
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	t.Run("holds", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, watching(""))
+		b.world.onLook = func(n int) {
+			b.world.set(func(w *world) {
+				w.rate = new(0.2)
+				if n == 2 || n >= 4 { // true once, then true for good
+					w.rate = new(0.9)
+				}
+			})
+		}
+		b.serve()
+		r := b.ended(b.start("watching"), engine.Succeeded)
+		if _, _, looked := b.world.counts(); looked != 5 {
+			t.Errorf("%d polls, want 5", looked)
+		}
+		if len(r.Attempts) != 1 {
+			t.Errorf("%d attempts, want 1", len(r.Attempts))
+		}
+	})
+	t.Run("times out", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, watching(""))
+		b.serve()
+		r := b.ended(b.start("watching"), engine.Failed)
+		wantStatus(t, r, "look=fail")
+		if !strings.Contains(r.Outcome, "not seen within 400 ms: (result.rate ?? 0) > 0.5 (last: 1000 keys)") {
+			t.Errorf("outcome %q", r.Outcome)
+		}
+	})
+	t.Run("survives a lost system", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, watching(""))
+		b.world.rate = new(0.9)
+		b.world.onLook = func(n int) {
+			b.world.set(func(w *world) {
+				w.down = nil
+				if n == 2 {
+					w.down = fault.New(fault.Unavailable, "Redis does not answer.")
+				}
+			})
+		}
+		b.serve()
+		b.ended(b.start("watching"), engine.Succeeded)
+		if _, _, looked := b.world.counts(); looked != 4 {
+			t.Errorf("%d polls, want 4", looked)
+		}
+	})
+	t.Run("no data is unknown", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, doc("watching", step("1. Watch", `
+id: look
+do: redis.look
+target: cache
+watch: { every: 10ms, for: 50ms, until: result.rate > 0.5 }
+`)))
+		b.world.rate = nil
+		b.serve()
+		r := b.ended(b.start("watching"), engine.Failed)
+		if r.Verdict != runbooks.Unknown {
+			t.Errorf("verdict %q, want unknown", r.Verdict)
+		}
+	})
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	look := func(id, expect, more string) string {
+		return step(id, "id: "+id+"\ndo: redis.look\ntarget: cache\n"+expect+more)
+	}
+	const (
+		good    = "expect: result.keys > 1\n"
+		bad     = "expect: result.keys > 5000\n"
+		warn    = "expect: [{ that: result.keys > 5000, else: warn, say: few }]\n"
+		unknown = "expect: [{ that: result.keys > 5000, else: unknown, say: too few to judge }]\n"
+		nodata  = "expect: result.rate > 0.5\n"
+	)
+	for _, tt := range []struct {
+		name    string
+		body    string
+		state   engine.State
+		verdict runbooks.Status
+		steps   []string
+	}{
+		{"pass", look("a", good, ""), engine.Succeeded, runbooks.Pass, []string{"a=pass"}},
+		{"warn goes on", look("a", warn, "") + look("b", good, ""), engine.Succeeded, runbooks.Warn, []string{"a=warn", "b=pass"}},
+		{"fail stops", look("a", bad, "") + look("b", good, ""), engine.Failed, runbooks.Fail, []string{"a=fail", "b="}},
+		{"unknown is never green", look("a", unknown, "on_fail: continue\n") + look("b", good, ""), engine.Failed, runbooks.Unknown, []string{"a=unknown", "b=pass"}},
+		{"no data is unknown", look("a", nodata, ""), engine.Failed, runbooks.Unknown, []string{"a=unknown"}},
+		{"fail outweighs unknown", look("a", nodata, "on_fail: continue\n") + look("b", bad, ""), engine.Failed, runbooks.Fail, []string{"a=unknown", "b=fail"}},
+		{"noted", look("a", bad, "on_fail: note\n") + look("b", good, ""), engine.Succeeded, runbooks.Pass, []string{"a=fail", "b=pass"}},
+		{"goto", look("a", good, "then: { goto: c }\non_fail: continue\n") + look("b", bad, "") + look("c", good, ""), engine.Succeeded, runbooks.Pass, []string{"a=pass", "b=", "c=pass"}},
+		{"end failed", look("a", good, "then: { end: failed }\non_fail: continue\n") + look("b", good, ""), engine.Failed, runbooks.Fail, []string{"a=pass", "b="}},
+		{"end ok", look("a", good, "then: { end: ok }\non_fail: continue\n") + look("b", bad, ""), engine.Succeeded, runbooks.Pass, []string{"a=pass", "b="}},
+		{"decide list", look("a", good, "") + step("D", "id: d\ndo: decide\nrows:\n  - { if: steps.a.result.keys > 5000, end: failed }\n  - { if: steps.a.result.keys > 10, goto: c, say: plenty }\n  - { else: next }") + look("b", bad, "") + look("c", good, ""),
+			engine.Succeeded, runbooks.Pass, []string{"d=pass", "b=", "c=pass"}},
+		{"decide table", look("a", good, "") + step("D", "id: d\ndo: decide\ninputs: { keys: steps.a.result.keys }\nrows:\n  - { keys: \"<=10\", end: failed }\n  - { keys: \">10\", end: ok, say: plenty }\n  - { keys: none, goto: b }") + look("b", bad, ""),
+			engine.Succeeded, runbooks.Pass, []string{"d=pass", "b="}},
+		{"group when", look("a", good, "") + "\n## G\n\nText.\n\n```yaml group\nwhen: steps.a.result.keys > 5000\n```\n" + strings.ReplaceAll(look("b", bad, ""), "## b", "### b") + look("c", good, ""),
+			engine.Succeeded, runbooks.Pass, []string{"b=skipped", "c=pass"}},
+		{"notify", step("N", "id: n\ndo: notify\nwith: { to: thread, text: \"hello ${{ run.environment }}\" }"), engine.Succeeded, runbooks.Pass, []string{"n=pass"}},
+		{"wait", step("W", "id: w\ndo: wait\nwith: { for: 30ms }") + look("a", good, ""), engine.Succeeded, runbooks.Pass, []string{"w=pass", "a=pass"}},
+		{"end step", step("E", "id: e\ndo: end\nwith: { verdict: ok, say: \"that was it\" }"), engine.Succeeded, runbooks.Pass, []string{"e=pass"}},
+		{"save", look("a", good, "save: { half: result.keys / 2, none: result.rate, big: result.keys > 500 }\n") + step("D", "id: d\ndo: decide\nrows:\n  - { if: steps.a.big and steps.a.half == 500 and steps.a.none == nil, end: ok }\n  - { else: next }") + look("b", bad, ""),
+			engine.Succeeded, runbooks.Pass, []string{"d=pass", "b="}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, doc("verdict", tt.body))
+			b.world.rate = nil
+			b.serve()
+			r := b.ended(b.start("verdict"), tt.state)
+			if r.Verdict != tt.verdict {
+				t.Errorf("verdict %q, want %q:\n%s", r.Verdict, tt.verdict, describe(r))
+			}
+			wantStatus(t, r, tt.steps...)
+		})
+	}
+}
+
+func TestEach(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("each", step("1. Tweak all", `
+id: all
+do: redis.tweak
+target: cache
+each: { in: "[\"a\", \"b\", \"c\"]", as: item, max: 5 }
+with: { to: "${{ item }}" }
+expect: len(result) == 3
+save: { last: "result[2].to" }
+`)+step("2. Check", "id: d\ndo: decide\nrows:\n  - { if: steps.all.last == \"c\", end: ok }\n  - { else: { end: failed } }")))
+	b.serve()
+	run := b.start("each")
+	confirm := b.asked(run, engine.Confirm)
+	if len(confirm.Card.Arguments) != 3 || confirm.Card.Arguments[2] != (outbox.Fact{Label: "to [3]", Value: "c"}) {
+		t.Errorf("the card's arguments are %v", confirm.Card.Arguments)
+	}
+	b.vote(confirm, ann, "confirm")
+	r := b.ended(run, engine.Succeeded)
+	wantStatus(t, r, "all=pass", "d=pass")
+	if _, tweaked, _ := b.world.counts(); tweaked != 3 {
+		t.Errorf("%d executions, want 3", tweaked)
+	}
+}
+
+func TestStopWhileActing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, fix+"\n## Cleanup\n\n### Tidy\n\nText.\n\n```yaml step\nid: tidy\ndo: redis.look\ntarget: cache\n```\n")
+	reached := make(chan struct{})
+	b.world.onWipe = func(ctx context.Context) error {
+		close(reached)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	b.serve()
+	run := b.start("fix")
+	b.pass(run)
+	<-reached
+	if _, err := b.engine.Stop(t.Context(), run.ID, mia, ""); fault.KindOf(err) != fault.Forbidden {
+		t.Errorf("Stop() by a stranger = %v, want Forbidden", err)
+	}
+	if _, err := b.engine.Stop(t.Context(), "R1", oli, "wrong cluster"); err != nil {
+		t.Fatal(err)
+	}
+	r := b.ended(run, engine.Canceled)
+	wantStatus(t, r, "wipe=fail", "tidy=pass")
+	i := slices.IndexFunc(r.Attempts, func(a engine.Attempt) bool { return a.Step == "wipe" })
+	if r.Attempts[i].Fault != "stopped while it ran: part of it may be done" || r.Outcome != "Stopped by Oli: wrong cluster." {
+		t.Errorf("fault %q, outcome %q", r.Attempts[i].Fault, r.Outcome)
+	}
+	if _, err := b.engine.Stop(t.Context(), run.ID, ann, ""); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("Stop() of an ended run = %v, want Conflict", err)
+	}
+}
+
+func TestStopWhileAsking(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, fix)
+	b.serve()
+	run := b.start("fix")
+	confirm := b.asked(run, engine.Confirm)
+	if _, err := b.engine.Stop(t.Context(), run.ID, ann, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.ended(run, engine.Canceled)
+	b.refused(confirm, engine.Ballot{Actor: ann, Decision: "confirm", Typed: "demo"}, fault.Conflict, "closed: Stopped by Ann.")
+}
+
+func TestTimeoutOfAStep(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("slow", step("1. Wipe", "id: wipe\ndo: redis.wipe\ntarget: cache\nwith: { pattern: \"*\" }\ntimeout: 30ms\nconfirm: Really?")))
+	b.world.onWipe = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	b.serve()
+	run := b.start("slow")
+	b.pass(run)
+	r := b.ended(run, engine.Failed)
+	if r.Outcome != "Failed at step 1 (Wipe): took too long and was ended: part of it may be done." {
+		t.Errorf("outcome %q", r.Outcome)
+	}
+}
+
+func TestTimeoutOfTheRun(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(doc("slow", step("1. Watch", "id: look\ndo: redis.look\ntarget: cache\nwatch: { every: 5ms, for: 60ms, until: result.keys == 0 }\non_fail: note\n")+
+		step("2. Look", "id: more\ndo: redis.look\ntarget: cache")), "timeout: 20m", "timeout: 50ms", 1)
+	text = strings.Replace(text, "for: 60ms", "for: 49ms", 1)
+	b := newBench(t, text)
+	b.world.onLook = func(int) { time.Sleep(20 * time.Millisecond) } // the system under test is slow
+	b.serve()
+	r := b.ended(b.start("slow"), engine.Failed)
+	if !strings.Contains(r.Outcome, "longer than the 50 ms") {
+		t.Errorf("outcome %q", r.Outcome)
+	}
+	wantStatus(t, r, "more=")
+}
+
+func TestRollback(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("back", step("1. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nexpect: result.to == \"y\"\non_fail: rollback")+
+		step("2. More", "id: more\ndo: redis.look\ntarget: cache")+
+		"\n## Rollback\n\n### Undo\n\nText.\n\n```yaml step\nid: undo\nwhen: ran(\"tweak\")\ndo: redis.tweak\ntarget: cache\n```\n"+
+		"\n### Undo more\n\nText.\n\n```yaml step\nid: undo_more\nwhen: ran(\"more\")\ndo: redis.tweak\ntarget: cache\n```\n"))
+	b.serve()
+	run := b.start("back")
+	b.vote(b.asked(run, engine.Confirm), ann, "confirm")
+	b.until(run, "rollback", func(r *engine.Run) bool { return r.Phase == engine.PhaseRollback })
+	b.vote(b.asked(run, engine.Confirm), ann, "confirm")
+	r := b.ended(run, engine.Failed)
+	wantStatus(t, r, "tweak=fail", "more=", "undo=pass", "undo_more=skipped")
+	if !strings.HasSuffix(r.Outcome, "Rolled back.") {
+		t.Errorf("outcome %q", r.Outcome)
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, fix)
+	b.serve()
+	run := b.start("fix")
+	confirm := b.asked(run, engine.Confirm)
+	if _, err := b.engine.Pause(t.Context(), run.ID, ben, "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	b.vote(confirm, ann, "confirm", typed("demo"))
+	if r, _ := b.engine.Find(t.Context(), run.ID); r.State != engine.Waiting || !r.Paused {
+		t.Errorf("a paused run went on when somebody answered: %s", r.State)
+	}
+	if _, err := b.engine.Resume(t.Context(), run.ID, ben, ""); err != nil {
+		t.Fatal(err)
+	}
+	b.vote(b.asked(run, engine.Review), ben, "approve")
+	b.ended(run, engine.Succeeded)
+}
+
+func TestOffer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("first", step("1. Look", "id: look\ndo: redis.look\ntarget: cache\nexpect: result.keys > 5000\non_fail: { offer: [{ run: second, say: \"Do the second\" }], then: stop }")),
+		doc("second", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")))
+	b.serve()
+	r := b.ended(b.start("first"), engine.Failed)
+	if len(r.Offers) != 1 || r.Offers[0].Say != "Do the second" || r.Offers[0].Why != "" {
+		t.Fatalf("offers %v", r.Offers)
+	}
+	if _, err := b.engine.StartOffer(t.Context(), r.Offers[0].ID, mia, "k"); fault.KindOf(err) != fault.Forbidden {
+		t.Errorf("StartOffer() by a stranger = %v, want Forbidden", err)
+	}
+	second, err := b.engine.StartOffer(t.Context(), r.Offers[0].ID, ben, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.engine.StartOffer(t.Context(), r.Offers[0].ID, ann, "k2"); err != nil || again.ID != second.ID {
+		t.Errorf("a second click gave %v, %v", again, err)
+	}
+	b.ended(second, engine.Succeeded)
+}
+
+func TestDryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, fix)
+	b.serve()
+	run := b.start("fix", func(r *engine.StartRequest) { r.DryRun = true })
+	r := b.ended(run, engine.Succeeded)
+	wantStatus(t, r, "look=pass", "wipe=skipped", "after=fail", "escalate=skipped")
+	wiped, tweaked, looked := b.world.counts()
+	if wiped != 0 || tweaked != 0 || looked != 2 {
+		t.Errorf("wiped %d, tweaked %d, looked %d times", wiped, tweaked, looked)
+	}
+	if len(r.Approvals) != 0 || len(r.Locks) != 0 {
+		t.Errorf("a dry run asked %d questions and took locks %v", len(r.Approvals), r.Locks)
+	}
+	want := "would do this: removes 1000 keys matching prod_*; with pattern=prod_*; asks Ann to confirm by typing; then 1 reviewer of sre"
+	if a := r.Attempts[1]; a.Found != want {
+		t.Errorf("wipe is shown as %q, want %q", a.Found, want)
+	}
+}
+
+func TestLongWaitNeedsNoOwner(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("wait", step("1. Wait", "id: w\ndo: wait\nwith: { for: 700ms }")+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")))
+	b.serve()
+	run := b.start("wait")
+	asleep := b.until(run, "sleep", func(r *engine.Run) bool { return len(r.Attempts) == 1 && r.Owner == "" })
+	b.restart()
+	b.serve()
+	r := b.ended(run, engine.Succeeded)
+	if len(r.Attempts) != 2 || !r.Attempts[0].Deadline.Equal(asleep.Attempts[0].Deadline) || r.Restarts != 0 {
+		t.Errorf("the wait did not survive the restart as it was:\n%s", describe(r))
+	}
+}
