@@ -13,21 +13,32 @@ import (
 )
 
 const (
-	notRecorded  = "opsbot could not record this, so nothing was done. Please try again in a minute."
-	afterRestart = "opsbot is restarting. Your request is on record and starts as soon as it is back."
+	notRecorded     = "opsbot could not record this, so nothing was done. Please try again in a minute."
+	formNotRecorded = "opsbot could not record this, so nothing was done. Please try again in a minute, or close the form and start anew."
+	afterRestart    = "opsbot is restarting. Your request is on record and starts as soon as it is back."
 )
 
-// take records one envelope and acknowledges it, beside the loop.
+// take sees to one envelope beside the loop.
 func (l *listener) take(ctx context.Context, evt socketmode.Event) {
 	arrived := time.Now()
+	if l.spawn(l.slots, func() { l.judge(ctx, evt, arrived, l.record) }) {
+		return
+	}
+	// So much is being recorded that one more has no place.
+	l.w.metrics.envelopes.WithLabelValues(known(evt.Request.Type), "overload").Inc()
+	l.spawn(l.spare, func() { l.judge(ctx, evt, arrived, l.unrecorded) })
+}
+
+// judge acknowledges at once what asks for nothing, and what can be answered
+// from memory: a form that anybody can see is wrong, a menu that wants options.
+// The rest goes on.
+func (l *listener) judge(ctx context.Context, evt socketmode.Event, arrived time.Time, on func(context.Context, socketmode.Request, inbox.Item, payload)) {
 	req := *evt.Request
 	p, err := readPayload(req.Payload)
 	if err != nil {
 		l.log.Warn("payload not understood", "type", req.Type, "error", err)
 	}
 	kind, key, ok := identify(req.Type, p)
-	// A form that anybody can see is wrong is answered from memory, and so is
-	// a menu that asks for its options.
 	var answer any
 	if cb, is := evt.Data.(slack.InteractionCallback); is {
 		switch cb.Type {
@@ -39,24 +50,31 @@ func (l *listener) take(ctx context.Context, evt socketmode.Event) {
 			answer = map[string]any{"options": []any{}}
 		}
 	}
-	if err != nil && req.Type == "slash_commands" {
-		answer = ephemeral(notRecorded)
+	switch {
+	case ok:
+		on(ctx, req, inbox.Item{Key: key, Kind: kind, Payload: req.Payload, Received: arrived}, p)
+	case req.Type == "slash_commands":
+		l.acked(ctx, req, "not_recorded", arrived, ephemeral(notRecorded))
+	default:
+		l.acked(ctx, req, "nothing_to_do", arrived, answer)
 	}
-	if !ok {
-		l.spawn(l.slots, func() { l.acked(ctx, req, "nothing_to_do", arrived, answer) })
-		return
+}
+
+// known keeps what Slack may invent out of the figures' labels.
+func known(envelope string) string {
+	switch envelope {
+	case "slash_commands", "interactive", "events_api":
+		return envelope
 	}
-	item := inbox.Item{Key: key, Kind: kind, Payload: req.Payload, Received: arrived}
-	if l.spawn(l.slots, func() { l.record(ctx, req, item, p) }) {
-		return
-	}
-	// So much is being recorded that one more has no place.
-	l.w.metrics.envelopes.WithLabelValues(req.Type, "overload").Inc()
-	l.spawn(l.spare, func() { l.unrecorded(ctx, req, item, p) })
+	return "unknown"
 }
 
 // record commits the item, then acknowledges it.
 func (l *listener) record(ctx context.Context, req socketmode.Request, item inbox.Item, p payload) {
+	if !l.refused.reopen(item.Key) {
+		l.unrecorded(ctx, req, item, p)
+		return
+	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	fresh, err := l.inbox.Record(bounded, item)
 	cancel()
@@ -97,7 +115,7 @@ func (l *listener) unrecorded(ctx context.Context, req socketmode.Request, item 
 		l.refused.add(item.Key)
 		var answer any
 		if block := p.firstInput(); block != "" {
-			answer = map[string]any{"response_action": "errors", "errors": map[string]string{block: notRecorded}}
+			answer = map[string]any{"response_action": "errors", "errors": map[string]string{block: formNotRecorded}}
 		}
 		l.acked(ctx, req, "not_recorded", item.Received, answer)
 	default:
@@ -109,12 +127,7 @@ func (l *listener) unrecorded(ctx context.Context, req socketmode.Request, item 
 
 // acked acknowledges and measures.
 func (l *listener) acked(ctx context.Context, req socketmode.Request, result string, arrived time.Time, answer any) {
-	kind := req.Type
-	switch kind {
-	case "slash_commands", "interactive", "events_api":
-	default:
-		kind = "unknown"
-	}
+	kind := known(req.Type)
 	if !l.ack(ctx, req.EnvelopeID, answer) {
 		result = "ack_lost"
 	}
@@ -155,32 +168,55 @@ func ephemeral(text string) map[string]any {
 }
 
 // refusals are the keys of which people were told that nothing was done. The
-// write that was given up may have reached the database a moment later.
+// write that was given up may reach the database a moment later; then it must
+// stay undone. A form can be submitted again under the same key.
 type refusals struct {
 	mu   sync.Mutex
-	keys map[string]time.Time
+	keys map[string]refusal
+}
+
+type refusal struct {
+	at      time.Time
+	ignored bool // the item was found in the inbox, and finished unread
 }
 
 func (r *refusals) add(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.keys == nil {
-		r.keys = map[string]time.Time{}
+		r.keys = map[string]refusal{}
 	}
 	now := time.Now()
 	if len(r.keys) > 10_000 {
-		for k, at := range r.keys {
-			if now.Sub(at) > time.Hour {
+		for k, v := range r.keys {
+			if now.Sub(v.at) > time.Hour {
 				delete(r.keys, k)
 			}
 		}
 	}
-	r.keys[key] = now
+	r.keys[key] = refusal{now, r.keys[key].ignored}
 }
 
-func (r *refusals) has(key string) bool {
+// ignore reports whether the item with the key must stay undone.
+func (r *refusals) ignore(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok := r.keys[key]
-	return ok
+	v, refused := r.keys[key]
+	if refused {
+		v.ignored = true
+		r.keys[key] = v
+	}
+	return refused
+}
+
+// reopen makes way for another attempt under the key. It returns false when
+// that is too late: the key is used up.
+func (r *refusals) reopen(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keys[key].ignored {
+		return false
+	}
+	delete(r.keys, key)
+	return true
 }

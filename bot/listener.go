@@ -185,14 +185,10 @@ func (l *listener) unreadable(ctx context.Context, e *socketmode.ErrorBadMessage
 	}
 	l.log.Warn("envelope not understood", "type", frame.Type, "error", e.Cause)
 	var answer any
-	switch frame.Type {
-	case "slash_commands":
+	if frame.Type == "slash_commands" {
 		answer = ephemeral("opsbot could not read what Slack sent; nothing was done.")
-	case "events_api", "interactive":
-	default:
-		frame.Type = "unknown"
 	}
-	l.w.metrics.envelopes.WithLabelValues(frame.Type, "unreadable").Inc()
+	l.w.metrics.envelopes.WithLabelValues(known(frame.Type), "unreadable").Inc()
 	l.spawn(l.slots, func() { l.ack(ctx, frame.EnvelopeID, answer) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -337,6 +338,83 @@ func TestNotRecorded(t *testing.T) {
 				}
 				return false
 			})
+		})
+	}
+}
+
+// An inbox that does not take records until it is told to.
+type laterInbox struct {
+	inbox.Queue
+	well *atomic.Bool
+	late bool // what it did not take in time reaches the database
+	done *atomic.Int32
+}
+
+func (q laterInbox) Done(ctx context.Context, key string, notices ...outbox.Notice) error {
+	defer q.done.Add(1)
+	return q.Queue.Done(ctx, key, notices...)
+}
+
+func (q laterInbox) Record(ctx context.Context, item inbox.Item) (bool, error) {
+	if q.well.Load() {
+		return q.Queue.Record(ctx, item)
+	}
+	if q.late {
+		if _, err := q.Queue.Record(ctx, item); err != nil {
+			return false, err
+		}
+	}
+	return false, context.DeadlineExceeded
+}
+
+// A form that could not be recorded can be submitted again, and is acted on
+// once; if its first submission sits in the database unread, the person hears
+// that again.
+func TestFormAgain(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]bool{"lost": false, "late": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := build(t, slacksim.Options{})
+			var well atomic.Bool
+			var done atomic.Int32
+			well.Store(true)
+			h.inbox = func(q inbox.Queue) inbox.Queue { return laterInbox{q, &well, late, &done} }
+			h.handle(func(_ context.Context, req commands.Request) (commands.Reply, error) {
+				if req.Action == "" {
+					return commands.Reply{Form: form()}, nil
+				}
+				return commands.Reply{Answer: &outbox.Answer{Text: "because " + req.Values["why"]}}, nil
+			})
+			h.move()
+			h.slash("ann", "den", "/runbook x")
+			ann := h.sim.As("ann")
+			h.until("a form", func() bool { return len(ann.Views()) == 1 })
+			submit := func() {
+				_ = ann.Submit(ann.Views()[0].ID, map[string]map[string]any{"why": {"string": "so"}, "phrase": {"string": "prod"}})
+			}
+			well.Store(false)
+			submit()
+			if len(ann.Views()) != 1 || !strings.Contains(ann.Views()[0].Errors["why"], "nothing was done") {
+				t.Fatalf("%d forms, errors %v", len(ann.Views()), ann.Notices())
+			}
+			well.Store(true)
+			if late {
+				h.until("the worker has passed it over", func() bool { return done.Load() == 2 })
+			}
+			submit()
+			if late {
+				if len(ann.Views()) == 0 || !strings.Contains(ann.Views()[0].Errors["why"], "nothing was done") {
+					t.Errorf("%d forms, notices %v", len(ann.Views()), ann.Notices())
+				}
+			} else {
+				h.until("the form is acted on", func() bool { return len(h.requests()) == 2 })
+			}
+			for _, req := range h.requests() {
+				if late && req.Action != "" {
+					t.Errorf("done all the same: %+v", req)
+				}
+			}
 		})
 	}
 }

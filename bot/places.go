@@ -53,9 +53,19 @@ func (s *sender) elsewhere(ctx context.Context, d outbox.Delivery, err error) {
 	s.drop(ctx, d, word(err), &instead)
 }
 
+// explainEvery is how often an unreachable channel is worth a word.
+const explainEvery = time.Hour
+
 // explain says once why something turns up in the ops channel: the key makes
 // one message of all that is said about a channel.
 func (s *sender) explain(ctx context.Context, from, text string) {
+	s.mu.Lock()
+	fresh := time.Since(s.told[from]) < explainEvery
+	s.told[from] = time.Now()
+	s.mu.Unlock()
+	if fresh {
+		return
+	}
 	err := s.queue.Enqueue(ctx, outbox.Notice{Key: "unreachable:" + from, To: outbox.Conversation{Channel: s.w.ops()}, Content: outbox.Line{Text: text}})
 	if err != nil {
 		s.log.Error("explain an unreachable channel", "channel", from, "error", err)
@@ -87,7 +97,7 @@ func concerns(c outbox.Content) string {
 // did, else in the channel, else directly. It may arrive twice.
 func (s *sender) deliverEphemeral(ctx context.Context, d outbox.Delivery, m blocks.Message) {
 	n := d.Notice
-	if n.Reply != "" && n.To.Thread == "" {
+	if n.Reply != "" && n.To.Thread == "" && s.w.pace.rested("response_url") == 0 {
 		err := s.call(ctx, "response_url", func(ctx context.Context) error { return s.w.respond(ctx, n.Reply, m, "ephemeral") })
 		switch o, _ := judge(err); o {
 		case fine:

@@ -40,13 +40,14 @@ type sender struct {
 	mu    sync.Mutex
 	under map[int64]bool // ids under way here
 	freed chan struct{}
+	wake  time.Time            // when the earliest notice that was put back is due
+	told  map[string]time.Time // when an unreachable channel was last explained
 	done  sync.WaitGroup
-	wake  time.Time // when the earliest notice that was put back is due
 }
 
 // Serve delivers until ctx ends, and then for a moment longer what is due.
 func (s *sender) Serve(ctx context.Context) error {
-	s.under = map[int64]bool{}
+	s.under, s.told = map[int64]bool{}, map[string]time.Time{}
 	s.freed = make(chan struct{}, 1)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -240,11 +241,11 @@ func (s *sender) post(ctx context.Context, d outbox.Delivery, m blocks.Message) 
 			s.elsewhere(ctx, d, err)
 			return
 		case gone: // the thread is
-			d.Notice.To.Thread = ""
-			if d.Notice.Under == "" && d.Notice.To.Thread == "" && pause > time.Second {
+			if d.Notice.To.Thread == "" {
 				s.drop(ctx, d, word(err), nil)
 				return
 			}
+			d.Notice.To.Thread = ""
 			continue
 		case refused:
 			s.plainly(ctx, d, m, err)

@@ -124,6 +124,24 @@ func (q countingOutbox) Sent(ctx context.Context, d outbox.Delivery, channel, ts
 	return q.Queue.Sent(ctx, d, channel, ts)
 }
 
+// A slow Web API slows no ack.
+func TestSlowAnswers(t *testing.T) {
+	t.Parallel()
+	h := settle(t)
+	h.sim.Fail("*", slacksim.Fault{Delay: 700 * time.Millisecond, Times: 30})
+	for i := range 10 {
+		h.slash("ann", "den", fmt.Sprintf("/runbook n%d.", i))
+	}
+	for _, a := range h.sim.Acks() {
+		if a.Late || a.Problem != "" {
+			t.Errorf("ack %+v", a)
+		}
+	}
+	for i := range 10 {
+		h.expect("den", fmt.Sprintf("did runbook n%d.", i))
+	}
+}
+
 // An answer that never came is no reason to post twice.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()

@@ -76,6 +76,7 @@ var hints = map[string]string{
 	"missing_scope":          "the token lacks a scope: SLACK_APP_TOKEN needs connections:write, for SLACK_BOT_TOKEN see opsbot manifest; then install the app again",
 	"forbidden_team":         "the app is not allowed in this workspace: an administrator must approve it",
 	"access_denied":          "an administrator has restricted the app",
+	"no_answer":              "it does not answer",
 	"org_login_required":     "the workspace is being moved into an organisation; wait for that",
 }
 

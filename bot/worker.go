@@ -30,7 +30,7 @@ const (
 	// stopTimeout is what requests under way get at the end.
 	stopTimeout = 20 * time.Second
 	// triesUnavailable is how often a request is tried while something that it
-	// needs is away; the pauses between are 1 s and 4 s.
+	// needs is away; the pauses between are 0.5 s and 2 s.
 	triesUnavailable = 3
 	// triggerLife is how long a trigger_id opens a form.
 	triggerLife = 3 * time.Second
@@ -199,7 +199,7 @@ func (k *worker) read(item inbox.Item) job {
 func (k *worker) work(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
 	defer cancel()
-	if !j.asked || k.refused.has(j.item.Key) {
+	if !j.asked || k.refused.ignore(j.item.Key) {
 		k.finish(ctx, j, "ignored")
 		return
 	}
@@ -214,7 +214,7 @@ func (k *worker) work(ctx context.Context, j job) {
 		k.later(ctx, j, time.Now(), "stopped")
 		return
 	case kind == fault.Unavailable && j.item.Attempts < triesUnavailable:
-		pause := time.Second << (2 * max(0, j.item.Attempts-1))
+		pause := 500 * time.Millisecond << (2 * max(0, j.item.Attempts-1))
 		k.log.Warn("request put off", "key", j.item.Key, "error", err, "attempt", j.item.Attempts)
 		k.later(ctx, j, time.Now().Add(pause), err.Error())
 		return
