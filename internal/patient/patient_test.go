@@ -3,9 +3,11 @@ package patient_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -19,7 +21,25 @@ import (
 	"opsbot/internal/patient"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childVariable); child != "" {
+		beChild()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childVariable makes this test's program a patient and nothing else.
+const childVariable = "OPSBOT_TEST_PATIENT_CHILD"
+
+func beChild() {
+	p, err := patient.Start(context.Background(), patient.Options{Engine: patient.RedisServer})
+	if err != nil {
+		fmt.Println("failed:", err)
+		os.Exit(1)
+	}
+	fmt.Println(p.RedisURL())
+	_ = p.Serve(context.Background()) // until it is killed
+}
 
 // onBoth runs a test with a patient on each engine that there is here.
 func onBoth(t *testing.T, test func(t *testing.T, p *patient.Patient, c *redis.Client)) {

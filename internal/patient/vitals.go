@@ -16,7 +16,7 @@ const (
 	// window is what rates and latencies are taken over.
 	window = 10 * time.Second
 	// history is how many seconds the chart shows.
-	history = 300
+	history = 180
 	// healthy is the hit rate from which the cache counts as well.
 	healthy = 0.6
 )

@@ -1,7 +1,7 @@
 // Shows the patient's vitals, asked for once a second while the page is seen.
 "use strict";
 
-const SECONDS = 300; // that the charts show
+const SECONDS = 180; // that the charts show
 const at = (id) => document.getElementById(id);
 const percent = (x) => x === null ? "no data" : Math.round(x * 100) + " %";
 const ms = (x) => x === null ? "–" : (x < 10 ? x.toFixed(1) : Math.round(x)) + " ms";
@@ -69,6 +69,8 @@ function show(v) {
     return row;
   }));
   set("engine", "Redis: " + v.engine);
+  at("sicken").disabled = filling || v.state === "ill";
+  if (v.state !== "ill" && !filling) set("note", "");
 }
 
 async function refresh() {
@@ -89,9 +91,10 @@ async function watch() {
   }
 }
 
+let filling = false;
+
 at("sicken").addEventListener("click", async () => {
-  const button = at("sicken");
-  button.disabled = true;
+  filling = at("sicken").disabled = true;
   set("note", "Filling Redis with old keys …");
   try {
     const answer = await fetch("sicken", { method: "POST" });
@@ -99,7 +102,8 @@ at("sicken").addEventListener("click", async () => {
   } catch {
     set("note", "No connection to the patient.");
   }
-  button.disabled = false;
+  filling = false;
+  await refresh();
 });
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
