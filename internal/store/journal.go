@@ -97,11 +97,10 @@ func (s *Store) loadChildren(t *tx, found []*engine.Run) error {
 	})
 }
 
-// children are the rows of a run's attempts, offers, approvals and votes as
-// they are in the database, to find what an update changed.
+// children are the rows of a run's attempts, approvals and votes as they are
+// in the database, to find what an update changed.
 type children struct {
 	attempts  [][]any
-	offers    []string // ids
 	approvals [][]any
 	votes     [][][]any
 }
@@ -114,9 +113,6 @@ func childrenOf(run *engine.Run) (*children, error) {
 			return nil, err
 		}
 		c.attempts = append(c.attempts, r)
-	}
-	for i := range run.Offers {
-		c.offers = append(c.offers, clean(run.Offers[i].ID))
 	}
 	for i := range run.Approvals {
 		a := &run.Approvals[i]
@@ -144,16 +140,13 @@ func saveChildren(t *tx, run *engine.Run, was *children) (*engine.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(is.attempts) < len(was.attempts) || len(is.approvals) < len(was.approvals) || len(is.offers) < len(was.offers) {
-		return nil, fmt.Errorf("store: update run %s: attempts, approvals and offers are never removed", run.ID)
+	if len(is.attempts) < len(was.attempts) || len(is.approvals) < len(was.approvals) {
+		return nil, fmt.Errorf("store: update run %s: attempts and approvals are never removed", run.ID)
 	}
 	for i, r := range is.attempts {
 		if err := saveAttempt(t, run, i, r, was); err != nil {
 			return nil, err
 		}
-	}
-	if err := saveOffers(t, run, was); err != nil {
-		return nil, err
 	}
 	for i, r := range is.approvals {
 		a := &run.Approvals[i]
@@ -201,23 +194,6 @@ func saveAttempt(t *tx, run *engine.Run, i int, r []any, was *children) (err err
 		_, err = t.exec(`UPDATE steps SET output = $3 WHERE run_id = $1 AND seq = $2`, run.ID, r[0], output)
 	}
 	return err
-}
-
-// saveOffers notes which run new offers belong to.
-func saveOffers(t *tx, run *engine.Run, was *children) error {
-	for i := range run.Offers {
-		id := clean(run.Offers[i].ID)
-		if i < len(was.offers) {
-			if was.offers[i] != id {
-				return fmt.Errorf("store: update run %s: offer %s took the place of %s", run.ID, id, was.offers[i])
-			}
-			continue
-		}
-		if _, err := t.exec(`INSERT INTO offers (id, run_id) VALUES ($1, $2)`, id, run.ID); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func saveVotes(t *tx, a *engine.Approval, is, was [][]any) error {

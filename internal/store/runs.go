@@ -280,11 +280,10 @@ func (r runs) Find(ctx context.Context, ref string) (*engine.Run, error) {
 	return out, nil
 }
 
-// RunOf finds the run of an offer's id, too.
 func (r runs) RunOf(ctx context.Context, approval string) (string, error) {
 	var id string
 	err := r.s.read(ctx, func(t *tx) error {
-		found, err := t.one(`SELECT run_id FROM approvals WHERE id = $1 UNION ALL SELECT run_id FROM offers WHERE id = $1`, []any{clean(approval)}, &id)
+		found, err := t.one(`SELECT run_id FROM approvals WHERE id = $1`, []any{clean(approval)}, &id)
 		if err == nil && !found {
 			err = engine.ErrNoRun
 		}

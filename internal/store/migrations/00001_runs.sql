@@ -121,12 +121,6 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_run ON votes (run_id);
 
--- Which run an offer belongs to; the offer itself is in runs.offers.
-CREATE TABLE offers (
-    id     TEXT PRIMARY KEY,
-    run_id TEXT NOT NULL REFERENCES runs (id)
-);
-
 -- Held locks; a row goes when the root run gives up its locks.
 CREATE TABLE locks (
     key     TEXT PRIMARY KEY,
@@ -164,7 +158,6 @@ INSERT INTO audit_head (one, seq, hash) VALUES (1, 0, '');
 DROP TABLE audit_head;
 DROP TABLE audit;
 DROP TABLE locks;
-DROP TABLE offers;
 DROP TABLE votes;
 DROP TABLE approvals;
 DROP TABLE steps;
