@@ -15,7 +15,7 @@ import (
 
 const (
 	maxRuns    = 10 // listed at once
-	maxSummary = 200
+	maxSummary = 160
 )
 
 // usage writes a command as the person would have to type it where they are:
@@ -98,7 +98,11 @@ var asks = map[engine.ApprovalKind]string{
 
 // about is what a list says of a runbook.
 func about(rb *runbooks.Runbook) string {
-	text := clip(firstParagraph(rb.Summary), maxSummary)
+	text := firstParagraph(rb.Summary)
+	if i := strings.Index(text, ". "); i > 0 {
+		text = text[:i+1]
+	}
+	text = clip(text, maxSummary)
 	if rb.Estimate > 0 {
 		text = strings.TrimSpace(text + " About " + ago(rb.Estimate) + ".")
 	}

@@ -192,6 +192,7 @@ func (r *Router) ask(req Request, rb *runbooks.Runbook, c Command, environments 
 		example = append(example, "env="+strings.Join(environments, "|"))
 	} else if c.Environment != "" {
 		form.Keep[ValueEnvironment] = c.Environment
+		form.Intro = strings.TrimSpace(form.Intro + "\nIt will run on " + c.Environment + ".")
 	}
 	var wrong []string
 	for _, p := range problems {
@@ -347,7 +348,9 @@ func decision(req Request, a *engine.Approval, choice string) *Form {
 	lines := []string{card.StepTitle + " on " + card.Environment, card.Question}
 	if agrees {
 		lines = append(lines, card.Target)
-		lines = append(lines, card.Impact...)
+		for _, impact := range card.Impact {
+			lines = append(lines, "• "+clip(impact, 200))
+		}
 	}
 	for _, item := range card.Items {
 		lines = append(lines, "☐ "+item)

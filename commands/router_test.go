@@ -340,7 +340,7 @@ func TestWholeRun(t *testing.T) {
 	}
 	want := &commands.Form{
 		Action: commands.ActionDecide, Subject: confirm, Title: "Confirm on demo", Submit: "Confirm", Where: ops,
-		Intro:  "1. Wipe it on demo\nWipe prod_?\nbox, redis box:6379/0 (box 1)\nremoves 7 of 9 keys",
+		Intro:  "1. Wipe it on demo\nWipe prod_?\nbox, redis box:6379/0 (box 1)\n• removes 7 of 9 keys",
 		Fields: []outbox.Field{{Name: commands.ValueTyped, Label: "Type demo to confirm", Type: "string", Required: true}},
 		Must:   map[string]string{commands.ValueTyped: "demo"},
 	}
@@ -480,7 +480,7 @@ func TestAnswers(t *testing.T) {
 	h.want(h.say(dan, "runbook schedule"), "Schedule\nNo runbook has a schedule.")
 	h.want(h.say(dan, ""), `Runbooks
 Nothing waits for you.
-Wipe the box wipe-box: Use this when the box is full. It takes everything under prefix. About 10 min.
+Wipe the box wipe-box: Use this when the box is full. About 10 min.
 Restart a service restart: When nothing else helps.
 Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help`)
 	if got := h.say(dan, "runbook help"); !strings.Contains(got, "What opsbot does") {

@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -66,6 +67,14 @@ func askTitle(a outbox.Ask) string {
 	return orElse(askTitles[a.Kind][""], "Decide")
 }
 
+// hexRun is an identity that no person reads to its end; the digest, which
+// people can compare, covers all of it.
+var hexRun = regexp.MustCompile(`[0-9a-f]{24,}`)
+
+func shortHex(s string) string {
+	return hexRun.ReplaceAllStringFunc(s, func(h string) string { return h[:8] + "…" })
+}
+
 func whereLine(a outbox.Ask, env string) string {
 	var lines []string
 	where := ""
@@ -75,7 +84,7 @@ func whereLine(a outbox.Ask, env string) string {
 			where += ", a critical environment"
 		}
 	}
-	if t := line(a.Target, 400); t != "" {
+	if t := line(shortHex(a.Target), 200); t != "" {
 		where = strings.TrimSpace(where + " · " + code(t, 400))
 	}
 	if where != "" {
@@ -88,7 +97,7 @@ func whereLine(a outbox.Ask, env string) string {
 func effectLines(a outbox.Ask) []string {
 	var lines []string
 	for _, s := range a.Impact {
-		lines = append(lines, "• "+line(s, 400))
+		lines = append(lines, "• "+line(s, 240))
 	}
 	for _, s := range a.Items {
 		lines = append(lines, "☐ "+line(s, 400))
@@ -279,7 +288,7 @@ func consequence(a outbox.Ask, c outbox.Choice) string {
 	} else {
 		text = "The step runs now."
 	}
-	if t := line(a.Target, 80); t != "" {
+	if t := line(shortHex(a.Target), 80); t != "" {
 		text += " On " + t + "."
 	}
 	return text

@@ -235,7 +235,7 @@ func addAsks(add func(string, outbox.Content), at time.Time) {
 		Approval: "Zk3vJ0uQ7xw", Run: stem, Number: 12, Runbook: "cache-fix", Title: "Cache troubleshooting", Environment: "demo",
 		Step: "clear", StepTitle: "4. Clear our keys", Effect: "destructive",
 		Question: "Remove up to 9,412 of 9,730 keys?",
-		Target:   "cache, redis 127.0.0.1:6379/0 (run_id 5f3c9a1e, db 0)",
+		Target:   "cache, redis 127.0.0.1:6379/0 (bc9658f28ecf997e645b7fca2b98b908eb3c8c46/0)",
 		Impact:   []string{"removes 9,412 of 9,730 keys: plain values matching prod_*", "keeps 318 others: queues, locks and sessions"},
 		Arguments: []outbox.Fact{
 			{Label: "mode", Value: "prefix"}, {Label: "pattern", Value: "prod_*"}, {Label: "types", Value: "[string]"},
