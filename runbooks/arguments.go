@@ -89,13 +89,13 @@ func (c *checker) fits(a argument, v *Value) {
 		}
 		return
 	}
-	if v.template == nil {
+	if v.template == nil || v.broken {
 		return
 	}
 	e := v.template.lone()
 	if e == nil {
 		if a.shape.kind == listKind || a.shape.kind == dictKind || a.shape.kind == recordKind {
-			c.problem(v.pos, "RB301", fmt.Sprintf("argument %s must be a %s, and this is text", a.name, a.shape), "")
+			c.problem(v.pos, "RB301", fmt.Sprintf("argument %s must be %s, and this is text", a.name, a.shape.a()), "")
 		}
 		return
 	}
@@ -105,7 +105,7 @@ func (c *checker) fits(a argument, v *Value) {
 		a.shape.kind == stringKind && (have.number() || have.kind == boolKind || have.kind == durationKind) ||
 		have.kind == recordKind && a.shape.kind == dictKind
 	if !ok {
-		c.problem(e.pos, "RB301", fmt.Sprintf("argument %s must be a %s, and this is a %s", a.name, a.shape, have), "")
+		c.problem(e.pos, "RB301", fmt.Sprintf("argument %s must be %s, and this is %s", a.name, a.shape.a(), have.a()), "")
 	}
 }
 
@@ -134,6 +134,7 @@ func (c *checker) secretLiterals(s *Step, key string, n *node) {
 			}
 			if printsEnv.MatchString(strings.Join(words, " ")) {
 				c.problem(n.pos, "RB404", "this command prints secrets", "check for the presence of a value, not for the value")
+				return
 			}
 		}
 		for _, item := range n.items {

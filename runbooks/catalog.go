@@ -260,6 +260,11 @@ func (a *argument) set(field reflect.Value, v any) error {
 
 // read brings v into the argument's shape and checks its rules.
 func (a *argument) read(v any, split bool) (any, error) {
+	if text, ok := v.(string); ok && a.shape.kind == intKind && strings.HasSuffix(text, "B") {
+		if size, err := parseBytes(text); err == nil {
+			v = size
+		}
+	}
 	fitted, err := readAs(a.shape, v, split)
 	if err != nil {
 		return nil, err
@@ -336,9 +341,6 @@ func readAs(s *shape, v any, split bool) (any, error) {
 		case intKind:
 			n, err := strconv.Atoi(text)
 			if err != nil {
-				if b, berr := parseBytes(text); berr == nil {
-					return b, nil
-				}
 				return nil, fmt.Errorf("must be a whole number, not %q", text)
 			}
 			return n, nil
@@ -387,7 +389,7 @@ func readAs(s *shape, v any, split bool) (any, error) {
 	}
 	fitted, err := s.fit(v)
 	if err != nil {
-		return nil, fmt.Errorf("must be a %s, not %v", s, v)
+		return nil, fmt.Errorf("must be %s, not %v", s.a(), v)
 	}
 	return fitted, nil
 }

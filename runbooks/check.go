@@ -2,7 +2,6 @@ package runbooks
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -48,7 +47,7 @@ func (p *parser) check(drafts []*draft) {
 		}
 	}
 	if len(parts[Main]) == 0 && p.problems.Errors() == 0 {
-		p.problem(Pos{1, 1}, "RB103", "the runbook has no steps", "")
+		p.problem(c.titleAt, "RB103", "the runbook has no steps", "")
 	}
 	// After the main part anything may have been left out: a failure, a stop or
 	// an early end can be followed by rollback, cleanup and report at any point.
@@ -68,7 +67,7 @@ func (p *parser) check(drafts []*draft) {
 	if p.rb.Report != nil {
 		p.rb.Report = p.template(p.fenceSnippet(p.reportFence), c.names(nil, presence{}))
 	} else {
-		p.warn(Pos{1, 1}, "RB603", "the runbook has no ## Report", "a report is what people read the next day")
+		p.warn(c.titleAt, "RB603", "the runbook has no ## Report", "a report is what people read the next day")
 	}
 	c.estimate()
 }
@@ -133,41 +132,6 @@ func (p *parser) paramsShape() *shape {
 		}
 	}
 	return p.paramsAre
-}
-
-// A flow is what is known at one point, and at the targets of the gotos seen so
-// far. A nil now means that the run never comes here.
-type flow struct {
-	now   presence
-	gotos map[string]presence
-}
-
-// joined is what is known where two ways meet. A nil way is none.
-func joined(a, b presence) presence {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	m := make(presence, max(len(a), len(b)))
-	for id := range a {
-		m[id] = a.of(id) | b.of(id)
-	}
-	for id := range b {
-		m[id] = a.of(id) | b.of(id)
-	}
-	return m
-}
-
-// after is p once the step has come to an end, lacking what is said.
-func (p presence) after(id string, l lack) presence {
-	if p == nil {
-		return nil
-	}
-	m := maps.Clone(p)
-	m[id] = l
-	return m
 }
 
 // part goes through the steps of one section.
@@ -268,7 +232,7 @@ func (p *parser) expression(n *node, in *names, what string) *Expr {
 func (p *parser) condition(n *node, in *names) *Expr {
 	e := p.expression(n, in, "a condition")
 	if e != nil && (e.shape.kind != boolKind && e.shape.kind != anyKind || e.shape == nilShape || e.shape == mixedShape) {
-		p.problem(n.at(0), "RB302", fmt.Sprintf("a condition must be true or false, and this is a %s", e.shape), hintBool(e.shape))
+		p.problem(n.at(0), "RB302", fmt.Sprintf("a condition must be true or false, and this is %s", e.shape.a()), hintBool(e.shape))
 		return nil
 	}
 	return e

@@ -80,13 +80,16 @@ func (l *Library) check() Problems {
 		problems = append(problems, Problem{File: rb.File, Pos: at, Code: code, Message: message, Hint: hint})
 	}
 	for _, rb := range l.runbooks {
-		names := slices.Clone(rb.Aliases)
-		if rb.Number > 0 {
-			names = append(names, strconv.Itoa(rb.Number))
+		names := map[string]Pos{}
+		for _, alias := range rb.Aliases {
+			names[alias] = rb.at["alias "+alias]
 		}
-		for _, name := range names {
+		if rb.Number > 0 {
+			names[strconv.Itoa(rb.Number)] = rb.at["number"]
+		}
+		for _, name := range sortedKeys(names) {
 			if other := l.names[name]; other != nil && other != rb {
-				problem(rb, Pos{1, 1}, "RB112", fmt.Sprintf("%s is the name or number of %s too", name, other.Slug), "")
+				problem(rb, names[name], "RB112", fmt.Sprintf("%s is the name or number of %s too", name, other.Slug), "")
 				continue
 			}
 			l.names[name] = rb
@@ -103,8 +106,8 @@ func (l *Library) check() Problems {
 				problem(rb, k.pos, "RB213", fmt.Sprintf("there is no runbook %s", clip(k.runbook)), hint)
 				continue
 			}
-			for _, message := range child.misfits(k.params) {
-				problem(rb, k.pos, "RB218", message, "")
+			for _, m := range child.misfits(k.params, k.pos) {
+				problem(rb, m.pos, "RB218", m.message, "")
 			}
 			if k.runs {
 				if way := l.cycle(child, rb, nil); way != nil {
@@ -116,9 +119,18 @@ func (l *Library) check() Problems {
 	return problems
 }
 
-// misfits says what is wrong with the parameters that a child is given.
-func (rb *Runbook) misfits(given map[string]*Value) []string {
-	var messages []string
+type misfit struct {
+	pos     Pos
+	message string
+}
+
+// misfits says what is wrong with the parameters that a child is given at a
+// place.
+func (rb *Runbook) misfits(given map[string]*Value, at Pos) []misfit {
+	var list []misfit
+	say := func(at Pos, format string, args ...any) {
+		list = append(list, misfit{at, fmt.Sprintf(format, args...)})
+	}
 	for _, name := range sortedKeys(given) {
 		v := given[name]
 		q := rb.param(name)
@@ -132,25 +144,25 @@ func (rb *Runbook) misfits(given map[string]*Value) []string {
 			if near := nearest(name, names); near != "" {
 				message += fmt.Sprintf("; did you mean %q?", near)
 			}
-			messages = append(messages, message)
+			say(v.pos, "%s", message)
 		case v.Constant():
 			r, _ := v.resolve(nil)
 			if _, err := q.read(r, false); err != nil {
-				messages = append(messages, fmt.Sprintf("parameter %s of %s %s", name, rb.Slug, err))
+				say(v.pos, "parameter %s of %s %s", name, rb.Slug, err)
 			}
 		case v.template != nil && v.template.lone() != nil:
 			have, want := v.template.lone().shape, paramShape(Param{Type: q.Type, Of: q.Of, Required: true})
 			if have.kind != want.kind && have.kind != anyKind && have.kind != stringKind && !(have.number() && want.number()) {
-				messages = append(messages, fmt.Sprintf("parameter %s of %s must be a %s, and this is a %s", name, rb.Slug, want, have))
+				say(v.template.lone().pos, "parameter %s of %s must be %s, and this is %s", name, rb.Slug, want.a(), have.a())
 			}
 		}
 	}
 	for _, q := range rb.Params {
 		if q.Required && q.Default == nil && given[q.Name] == nil {
-			messages = append(messages, fmt.Sprintf("%s needs the parameter %s", rb.Slug, q.Name))
+			say(at, "%s needs the parameter %s", rb.Slug, q.Name)
 		}
 	}
-	return messages
+	return list
 }
 
 // cycle returns the way by which running rb leads to the goal, nil if none does.
@@ -189,33 +201,33 @@ type Server struct {
 func (l *Library) Check(server Server) Problems {
 	var problems Problems
 	for _, rb := range l.All() {
-		group := func(at Pos, name string) {
+		group := func(name string) {
 			if name != "" && !slices.Contains(server.Groups, name) {
-				problems = append(problems, Problem{File: rb.File, Pos: at, Code: "RB113", Message: fmt.Sprintf("there is no group %s", name), Hint: didYouMean(name, server.Groups)})
+				problems = append(problems, Problem{File: rb.File, Pos: rb.at["group "+name], Code: "RB113", Message: fmt.Sprintf("there is no group %s", name), Hint: didYouMean(name, server.Groups)})
 			}
 		}
-		front := Pos{1, 1}
-		group(front, rb.Owner)
+		group(rb.Owner)
 		for _, name := range slices.Concat(rb.Roles.Run, rb.Roles.Approve) {
-			group(front, name)
+			group(name)
 		}
 		for s := range rb.allSteps {
 			for _, name := range s.Who {
-				group(s.Pos, name)
+				group(name)
 			}
 			if s.Review != nil {
 				for _, name := range s.Review.By {
-					group(s.Pos, name)
+					group(name)
 				}
 			}
 			problems = append(problems, server.named(rb, s)...)
 		}
 		if server.VerifiedFor > 0 && server.Today.Sub(rb.Verified) > server.VerifiedFor {
-			message := "it was never tried in a drill: verified is absent"
+			message, at := "it was never tried in a drill: verified is absent", rb.at["runbook"]
 			if !rb.Verified.IsZero() {
 				message = fmt.Sprintf("the last drill was on %s, longer ago than %d days", rb.Verified.Format(time.DateOnly), int(server.VerifiedFor.Hours()/24))
+				at = rb.at["verified"]
 			}
-			problems = append(problems, Problem{File: rb.File, Pos: front, Code: "RB701", Warning: true, Message: message})
+			problems = append(problems, Problem{File: rb.File, Pos: at, Code: "RB701", Warning: true, Message: message})
 		}
 	}
 	problems.sort()

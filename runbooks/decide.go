@@ -80,7 +80,7 @@ func (c *checker) inputs(d *Decision, n *node, in *names) {
 		}
 		e := c.expression(f.value, in, "an input")
 		if e != nil && !e.shape.number() && e.shape.kind != durationKind && e.shape.kind != anyKind {
-			c.problem(f.value.at(0), "RB301", fmt.Sprintf("an input must be a number, and this is a %s", e.shape), "")
+			c.problem(f.value.at(0), "RB301", fmt.Sprintf("an input must be a number, and this is %s", e.shape.a()), "")
 		}
 		d.Inputs = append(d.Inputs, Saved{Name: f.key, Expr: e})
 	}

@@ -21,6 +21,7 @@ import (
 const (
 	maxExprBytes    = 4 << 10
 	maxExprNodes    = 500
+	maxExpressions  = 2000 // in one file
 	maxPredicates   = 2
 	maxRange        = 1000
 	maxRegexp       = 1000
@@ -151,8 +152,14 @@ func (e *Expr) failed(err error) error {
 	var located *file.Error
 	if errors.As(err, &located) {
 		reason = located.Message
-		if located.Prev != nil {
+		switch field, ok := strings.CutPrefix(reason, "cannot fetch "); {
+		case located.Prev != nil:
 			cause = located.Prev
+		case ok && strings.HasSuffix(field, " from <nil>"):
+			// Reading a field of what is not there.
+			cause, reason = ErrNoData, "no data to read "+strings.TrimSuffix(field, " from <nil>")+" of"
+		default:
+			cause = errors.New(reason)
 		}
 	}
 	return fault.New(fault.Invalid, "The expression `%s` (line %d) has no value: %s.", clip(e.text), e.pos.Line, reason).Because(cause)
@@ -286,37 +293,6 @@ var runShape = &shape{kind: recordKind, fields: map[string]*shape{
 	"changes": stringsShape, "starter": stringShape, "environment": stringShape,
 }}
 
-// A presence says what may be wrong with the result of each step at some point
-// of the run: it may be absent (the run never came there) or lack its result
-// (skipped or failed). A step that is not in the map is absent.
-type presence map[string]lack
-
-type lack uint8
-
-const (
-	mayBeAbsent lack = 1 << iota
-	mayLackResult
-	// seen marks a step that is in the map with nothing amiss.
-	seen lack = 0
-)
-
-func (p presence) of(id string) lack {
-	if l, ok := p[id]; ok {
-		return l
-	}
-	return mayBeAbsent | mayLackResult
-}
-
-// with returns p with better knowledge of one step.
-func (p presence) without(id string, l lack) presence {
-	c := make(presence, len(p)+1)
-	for k, v := range p {
-		c[k] = v
-	}
-	c[id] = p.of(id) &^ l
-	return c
-}
-
 // A snippet is the text of an expression with its places in the file.
 type snippet struct {
 	text string
@@ -336,6 +312,12 @@ func (p *parser) compile(s snippet, in *names) *Expr {
 	}
 	if len(s.text) > maxExprBytes {
 		report(0, "RB301", fmt.Sprintf("expression is longer than %d KiB", maxExprBytes>>10), "split it with `save`")
+		return nil
+	}
+	if p.exprCount++; p.exprCount > maxExpressions {
+		if p.exprCount == maxExpressions+1 {
+			report(0, "RB107", fmt.Sprintf("a runbook may have at most %d expressions", maxExpressions), "")
+		}
 		return nil
 	}
 	config := exprConfig()
@@ -368,14 +350,6 @@ func (p *parser) compile(s snippet, in *names) *Expr {
 	return e
 }
 
-// assuming gives what is known of the steps where the condition holds.
-func (e *Expr) assuming(known presence) presence {
-	if e == nil {
-		return known
-	}
-	return new(inference).factsIf(e.tree, true, known)
-}
-
 // parseExpr parses an expression. The parser recurses on the text's nesting,
 // which maxExprBytes bounds.
 func parseExpr(text string, config *conf.Config) (tree *exprparser.Tree, err error) {
@@ -391,22 +365,27 @@ func parseExpr(text string, config *conf.Config) (tree *exprparser.Tree, err err
 // builtinShapes and our helpers. Each compilation has its own, since the
 // compiler caches in it.
 func exprConfig() *conf.Config {
-	c := conf.CreateNew()
+	c := &conf.Config{
+		ShortCircuit: true, MaxNodes: maxExprNodes, DisableIfOperator: true,
+		Functions: helperFunctions, Builtins: languageBuiltins, Disabled: disabledBuiltins,
+	}
 	c.WithEnv(map[string]any{})
-	c.MaxNodes = maxExprNodes
-	c.Optimize = false
-	c.DisableIfOperator = true
-	for name := range c.Builtins {
-		if !allowedBuiltin(name) {
-			c.Disabled[name] = true
-			delete(c.Builtins, name)
-		}
-	}
-	for name, f := range helperFunctions {
-		c.Functions[name] = f
-	}
 	return c
 }
+
+// languageBuiltins and disabledBuiltins divide the library's builtins into
+// those that are part of the language and the others. They are only read.
+var languageBuiltins, disabledBuiltins = func() (conf.FunctionsTable, map[string]bool) {
+	in, out := conf.FunctionsTable{}, map[string]bool{}
+	for name, f := range conf.CreateNew().Builtins {
+		if allowedBuiltin(name) {
+			in[name] = f
+		} else {
+			out[name] = true
+		}
+	}
+	return in, out
+}()
 
 // location gives the rune at which a node is best pointed at.
 func location(n ast.Node) int { return n.Location().From }

@@ -34,7 +34,7 @@ func (p *parser) frontMatter() int {
 	front, err := readYAML(p.doc, 2, last-1, 0)
 	if err != nil {
 		p.problem(err.pos, "RB101", err.message, err.hint)
-		return last + 1
+		return 0 // nearly everything further down depends on it
 	}
 	if front == nil {
 		front = &node{doc: p.doc, pos: Pos{2, 1}, kind: mapNode}
@@ -59,12 +59,14 @@ func (p *parser) front(n *node) {
 			}
 		case "runbook":
 			rb.Slug = p.slug(v)
+			rb.at["runbook"] = v.pos
 		case "number":
 			rb.Number = p.integer(v, "number", 1, 9999)
+			rb.at["number"] = v.pos
 		case "aliases":
 			rb.Aliases = p.slugs(v)
 		case "owner":
-			rb.Owner, _ = p.word(v, "owner")
+			rb.Owner = p.group(v, "owner")
 		case "tags":
 			rb.Tags = p.words(v, "a tag")
 		case "severity":
@@ -73,9 +75,10 @@ func (p *parser) front(n *node) {
 			rb.Estimate, p.estimateAt = p.duration(v, "estimate"), v.pos
 		case "verified":
 			rb.Verified = p.day(v)
+			rb.at["verified"] = v.pos
 		case "roles":
 			p.fields(v, "roles", "RB106", []string{"run", "approve"}, func(f field) {
-				list := p.words(f.value, "a group")
+				list := p.groups(f.value, "a group")
 				if f.key == "run" {
 					rb.Roles.Run = list
 				} else {
@@ -139,7 +142,9 @@ func (p *parser) slugs(n *node) []string {
 	}
 	var list []string
 	for _, item := range n.items {
-		list = append(list, p.slug(item))
+		alias := p.slug(item)
+		list = append(list, alias)
+		p.rb.at["alias "+alias] = item.pos
 	}
 	return list
 }

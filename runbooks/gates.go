@@ -50,7 +50,7 @@ func (c *checker) review(n *node) *Review {
 	c.fields(n, "review", "RB106", []string{"by", "count", "within", "covers"}, func(f field) {
 		switch f.key {
 		case "by":
-			r.By = c.words(f.value, "a group")
+			r.By = c.groups(f.value, "a group")
 		case "count":
 			r.Count = c.integer(f.value, "count", 1, maxReview)
 		case "within":

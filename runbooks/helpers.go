@@ -194,7 +194,7 @@ func (in *inference) argument(ref *ast.Node, function, letter string, i int) *sh
 		}
 	}
 	if s == mixedShape || want != "" {
-		return in.fail(n, "RB301", "", "%s() needs %s as argument %d, not a %s", function, want, i+1, in.shapeName(s))
+		return in.fail(n, "RB301", "", "%s() needs %s as argument %d, not %s", function, want, i+1, s.a())
 	}
 	in.need(ref, s)
 	return s
@@ -277,7 +277,7 @@ func (in *inference) call(n *ast.CallNode) *shape {
 	case "ratio", "pct":
 		for i := range n.Arguments {
 			if s := in.infer(&n.Arguments[i]); !s.number() && s.kind != anyKind || s == mixedShape {
-				return in.fail(n.Arguments[i], "RB301", "", "%s() needs a number as argument %d, not a %s", name, i+1, in.shapeName(s))
+				return in.fail(n.Arguments[i], "RB301", "", "%s() needs a number as argument %d, not %s", name, i+1, s.a())
 			}
 		}
 		if name == "pct" {
@@ -286,7 +286,7 @@ func (in *inference) call(n *ast.CallNode) *shape {
 		return floatShape.nullable()
 	case "join":
 		if s := in.infer(&n.Arguments[0]); s.kind != listKind && s.kind != anyKind {
-			return in.fail(n.Arguments[0], "RB301", "", "join() needs a list, not a %s", in.shapeName(s))
+			return in.fail(n.Arguments[0], "RB301", "", "join() needs a list, not %s", s.a())
 		}
 		in.argument(&n.Arguments[1], name, "s", 1)
 		return stringShape
@@ -296,7 +296,7 @@ func (in *inference) call(n *ast.CallNode) *shape {
 			return anyShape
 		}
 		if s.elem.kind != stringKind && s.elem.kind != anyKind {
-			return in.fail(n.Arguments[0], "RB301", "", "grep() needs a list of texts, not a %s", s)
+			return in.fail(n.Arguments[0], "RB301", "", "grep() needs a list of texts, not %s", s.a())
 		}
 		return stringsShape
 	case "series":
@@ -315,7 +315,7 @@ func (in *inference) seriesCall(n *ast.CallNode, literal func(int) (string, bool
 			return in.fail(n.Arguments[0], "RB301", "", "series() needs the result of a query, which has series")
 		}
 	} else if s.kind != anyKind {
-		return in.fail(n.Arguments[0], "RB301", "", "series() needs the result of a query, not a %s", in.shapeName(s))
+		return in.fail(n.Arguments[0], "RB301", "", "series() needs the result of a query, not %s", s.a())
 	}
 	if _, ok := literal(1); !ok {
 		return anyShape

@@ -155,7 +155,16 @@ func (in *inference) identifier(n *ast.IdentifierNode) *shape {
 	if helperFunctions[name] != nil || allowedBuiltin(name) {
 		return in.fail(n, "RB301", "", "%s is a function: call it as %s(…)", name, name)
 	}
-	return in.fail(n, "RB301", didYouMean(name, in.rootNames()), "unknown name %s", name)
+	hint := didYouMean(name, in.rootNames())
+	if hint == "" && in.names.result != nil {
+		if near := nearest(name, sortedKeys(in.names.result.fields)); near != "" || in.names.result.fields[name] != nil {
+			if near == "" {
+				near = name
+			}
+			hint = "did you mean result." + near + "?"
+		}
+	}
+	return in.fail(n, "RB301", hint, "unknown name %s", name)
 }
 
 func (in *inference) rootNames() []string {
@@ -171,7 +180,7 @@ func (in *inference) condition(ref *ast.Node) {
 	n := *ref
 	s := in.infer(ref)
 	if s.kind != boolKind && s.kind != anyKind || s == nilShape || s == mixedShape {
-		in.fail(n, "RB301", hintBool(s), "want true or false here, have a %s", in.shapeName(s))
+		in.fail(n, "RB301", hintBool(s), "want true or false here, have %s", s.a())
 		return
 	}
 	in.need(ref, s)
@@ -187,16 +196,6 @@ func hintBool(s *shape) string {
 		return "compare len(…) with a number"
 	}
 	return ""
-}
-
-func (in *inference) shapeName(s *shape) string {
-	if s == mixedShape {
-		return "value of one kind or another"
-	}
-	if s == nilShape {
-		return "nil"
-	}
-	return s.String()
 }
 
 // need puts a guard around an operand that may have no data: then the operator
@@ -235,7 +234,7 @@ func (in *inference) unary(n *ast.UnaryNode) *shape {
 	}
 	s := in.infer(&n.Node)
 	if !s.number() && s.kind != anyKind {
-		return in.fail(n, "RB301", "", "%s needs a number, not a %s", n.Operator, in.shapeName(s))
+		return in.fail(n, "RB301", "", "%s needs a number, not %s", n.Operator, s.a())
 	}
 	in.need(&n.Node, s)
 	return s.sure()
@@ -332,7 +331,7 @@ func (in *inference) binary(ref *ast.Node, n *ast.BinaryNode) *shape {
 // take such operands.
 func (in *inference) operator(n *ast.BinaryNode, l, r *shape) *shape {
 	mismatch := func(hint string) *shape {
-		return in.fail(n, "RB301", hint, "%s can't take a %s and a %s", n.Operator, in.shapeName(l), in.shapeName(r))
+		return in.fail(n, "RB301", hint, "%s can't take %s and %s", n.Operator, l.a(), r.a())
 	}
 	if l == mixedShape || r == mixedShape {
 		return mismatch("give both sides of ?? and of ? : the same type")
@@ -478,181 +477,6 @@ func (in *inference) pattern(n *ast.StringNode) bool {
 	return true
 }
 
-func (in *inference) member(n *ast.MemberNode) *shape {
-	if id, ok := n.Node.(*ast.IdentifierNode); ok && id.Value == "steps" {
-		return in.step(n)
-	}
-	if inner, ok := n.Node.(*ast.MemberNode); ok {
-		if id, ok := inner.Node.(*ast.IdentifierNode); ok && id.Value == "steps" {
-			return in.stepField(n, inner)
-		}
-	}
-	base := in.infer(&n.Node)
-	if in.failed {
-		return anyShape
-	}
-	if base.null && base != nilShape && !n.Optional {
-		if id, what := in.resultOf(n.Node); id != "" && in.known.of(id)&mayLackResult != 0 {
-			return in.fail(n.Property, "RB312", fmt.Sprintf("write steps.%s?.%s?.%s and give a value with ??", id, what, propertyName(n)),
-				"step %s may have been skipped here, or have failed without a result", id)
-		} else if id == "" {
-			return in.fail(n.Property, "RB301", "use ?.", "there may be no data here to read %s of", propertyName(n))
-		}
-	}
-	switch base.kind {
-	case recordKind:
-		name, ok := n.Property.(*ast.StringNode)
-		if !ok {
-			return in.fail(n.Property, "RB301", "", "the name of a field must be written out")
-		}
-		f := base.fields[name.Value]
-		if f == nil {
-			fields := slices.Sorted(maps.Keys(base.fields))
-			hint := didYouMean(name.Value, fields)
-			if hint == "" && len(fields) > 0 {
-				hint = "there are " + clip(strings.Join(fields, ", "))
-			}
-			return in.fail(n.Property, "RB301", hint, "unknown field %s", name.Value)
-		}
-		return f
-	case dictKind:
-		if s := in.infer(&n.Property); s.kind != stringKind && s.kind != anyKind {
-			return in.fail(n.Property, "RB301", "", "want a text here, have a %s", s)
-		}
-		return base.elem
-	case listKind:
-		if _, ok := n.Property.(*ast.StringNode); ok {
-			return in.fail(n.Property, "RB301", "use [0], map(), filter() or any()", "a list has no fields")
-		}
-		if s := in.infer(&n.Property); s.kind != intKind && s.kind != anyKind {
-			return in.fail(n.Property, "RB301", "", "want a whole number here, have a %s", s)
-		}
-		return base.elem
-	case anyKind:
-		if base == nilShape || base == mixedShape {
-			break
-		}
-		in.infer(&n.Property)
-		return anyShape
-	}
-	return in.fail(n.Property, "RB301", "", "a %s has no field %s", in.shapeName(base), propertyName(n))
-}
-
-func propertyName(n *ast.MemberNode) string {
-	if s, ok := n.Property.(*ast.StringNode); ok {
-		return s.Value
-	}
-	return "an element"
-}
-
-// resultOf names the step and the field if n is steps.<id>.result or the like.
-func (in *inference) resultOf(n ast.Node) (id, field string) {
-	m, ok := n.(*ast.MemberNode)
-	if !ok {
-		return "", ""
-	}
-	inner, ok := m.Node.(*ast.MemberNode)
-	if !ok {
-		return "", ""
-	}
-	root, ok := inner.Node.(*ast.IdentifierNode)
-	if !ok || root.Value != "steps" {
-		return "", ""
-	}
-	return propertyName(inner), propertyName(m)
-}
-
-// step infers steps.<id> itself, which may only be compared with nil.
-func (in *inference) step(n *ast.MemberNode) *shape {
-	sn := in.stepNamed(n)
-	if sn == nil {
-		return anyShape
-	}
-	s := &shape{kind: recordKind, fields: map[string]*shape{
-		"status": stringShape, "failed": boolShape, "skipped": boolShape, "elapsed": durationShape, "result": sn.result.nullable(),
-	}}
-	maps.Copy(s.fields, sn.saved)
-	return s.nullable()
-}
-
-// stepNamed finds the step that steps.<id> names, or reports that it can't.
-func (in *inference) stepNamed(n *ast.MemberNode) *stepNames {
-	name, ok := n.Property.(*ast.StringNode)
-	if !ok {
-		in.fail(n.Property, "RB301", "", "the id of a step must be written out")
-		return nil
-	}
-	sn := in.stepCalled(n.Property, name.Value)
-	if sn != nil {
-		in.expr.roots["steps"] = true
-		in.expr.steps[sn.id] = true
-	}
-	return sn
-}
-
-func (in *inference) stepCalled(at ast.Node, id string) *stepNames {
-	if sn := in.names.steps[id]; sn != nil {
-		in.expr.refs = append(in.expr.refs, reference{id, in.place(at)})
-		return sn
-	}
-	if in.names.later[id] {
-		in.fail(at, "RB311", "", "step %s has not run yet at this point", id)
-		return nil
-	}
-	in.fail(at, "RB310", didYouMean(id, in.names.all), "there is no step %s", id)
-	return nil
-}
-
-// stepField infers steps.<id>.<field>.
-func (in *inference) stepField(n, base *ast.MemberNode) *shape {
-	sn := in.stepNamed(base)
-	if sn == nil {
-		return anyShape
-	}
-	name, ok := n.Property.(*ast.StringNode)
-	if !ok {
-		return in.fail(n.Property, "RB301", "", "the name of a field must be written out")
-	}
-	lack := in.known.of(sn.id)
-	if lack&mayBeAbsent != 0 && !n.Optional {
-		return in.fail(n.Property, "RB312", fmt.Sprintf("write steps.%s?.%s and give a value with ??", sn.id, name.Value),
-			"the run may come here without step %s", sn.id)
-	}
-	switch name.Value {
-	case "status":
-		return stringShape
-	case "failed", "skipped":
-		return boolShape
-	case "elapsed":
-		return durationShape
-	case "result":
-		if sn.result.kind == recordKind && len(sn.result.fields) == 0 && sn.result != anyShape {
-			return in.fail(n.Property, "RB301", "", "step %s has no result", sn.id)
-		}
-		if lack&mayLackResult != 0 {
-			return sn.result.nullable()
-		}
-		return sn.result
-	}
-	s := sn.saved[name.Value]
-	if s == nil {
-		fields := append([]string{"status", "failed", "skipped", "elapsed", "result"}, slices.Sorted(maps.Keys(sn.saved))...)
-		hint := didYouMean(name.Value, fields)
-		if hint == "" && sn.result.fields[name.Value] != nil {
-			hint = "did you mean steps." + sn.id + ".result." + name.Value + "?"
-		}
-		return in.fail(n.Property, "RB301", hint, "step %s saves no %s", sn.id, name.Value)
-	}
-	if lack&mayLackResult != 0 {
-		if !n.Optional {
-			return in.fail(n.Property, "RB312", fmt.Sprintf("write steps.%s?.%s and give a value with ??", sn.id, name.Value),
-				"step %s may have been skipped here, or have failed: then it saves nothing", sn.id)
-		}
-		return s.nullable()
-	}
-	return s
-}
-
 func (in *inference) slice(n *ast.SliceNode) *shape {
 	s := in.infer(&n.Node)
 	for _, ref := range []*ast.Node{&n.From, &n.To} {
@@ -660,96 +484,12 @@ func (in *inference) slice(n *ast.SliceNode) *shape {
 			continue
 		}
 		if i := in.infer(ref); i.kind != intKind && i.kind != anyKind {
-			return in.fail(*ref, "RB301", "", "want a whole number here, have a %s", i)
+			return in.fail(*ref, "RB301", "", "want a whole number here, have %s", i.a())
 		}
 	}
 	if s.kind != listKind && s.kind != stringKind {
-		return in.fail(n, "RB301", "", "only a list or a text can be cut, not a %s", in.shapeName(s))
+		return in.fail(n, "RB301", "", "only a list or a text can be cut, not %s", s.a())
 	}
 	in.need(&n.Node, s)
 	return s.sure()
-}
-
-// factsIf returns what is known of the steps when the condition n is value.
-func (in *inference) factsIf(n ast.Node, value bool, known presence) presence {
-	switch n := n.(type) {
-	case *ast.UnaryNode:
-		if n.Operator == "!" || n.Operator == "not" {
-			return in.factsIf(n.Node, !value, known)
-		}
-	case *ast.BinaryNode:
-		and, or := n.Operator == "and" || n.Operator == "&&", n.Operator == "or" || n.Operator == "||"
-		switch {
-		case and && value, or && !value:
-			return in.factsIf(n.Right, value, in.factsIf(n.Left, value, known))
-		case n.Operator == "==" || n.Operator == "!=":
-			return in.factsCompared(n, (n.Operator == "==") == value, known)
-		}
-	case *ast.CallNode:
-		callee, ok := n.Callee.(*ast.IdentifierNode)
-		if !ok || len(n.Arguments) == 0 {
-			return known
-		}
-		if callee.Value == needFunction {
-			return in.factsIf(n.Arguments[0], value, known)
-		}
-		id, ok := n.Arguments[len(n.Arguments)-1].(*ast.StringNode)
-		if !ok || !value {
-			return known
-		}
-		switch callee.Value {
-		case "ok":
-			return known.without(id.Value, mayBeAbsent|mayLackResult)
-		case "ran":
-			return known.without(id.Value, mayBeAbsent)
-		}
-	}
-	return known
-}
-
-// factsCompared returns what is known when two values are equal, or not:
-// steps.x != nil and steps.x.status == "pass".
-func (in *inference) factsCompared(n *ast.BinaryNode, equal bool, known presence) presence {
-	left, right := unguarded(n.Left), unguarded(n.Right)
-	if _, ok := left.(*ast.NilNode); ok {
-		left, right = right, left
-	}
-	if chain, ok := left.(*ast.ChainNode); ok {
-		left = chain.Node
-	}
-	m, ok := left.(*ast.MemberNode)
-	if !ok {
-		return known
-	}
-	if root, ok := m.Node.(*ast.IdentifierNode); ok && root.Value == "steps" {
-		if _, null := right.(*ast.NilNode); null && !equal {
-			return known.without(propertyName(m), mayBeAbsent)
-		}
-		return known
-	}
-	id, field := in.resultOf(m)
-	if id == "" {
-		return known
-	}
-	switch right := right.(type) {
-	case *ast.NilNode:
-		if !equal && field == "result" {
-			return known.without(id, mayBeAbsent|mayLackResult)
-		}
-	case *ast.StringNode:
-		if equal && field == "status" && (right.Value == string(Pass) || right.Value == string(Warn)) {
-			return known.without(id, mayBeAbsent|mayLackResult)
-		}
-	}
-	return known
-}
-
-// unguarded gives the operand inside a guard.
-func unguarded(n ast.Node) ast.Node {
-	if call, ok := n.(*ast.CallNode); ok {
-		if callee, ok := call.Callee.(*ast.IdentifierNode); ok && callee.Value == needFunction {
-			return call.Arguments[0]
-		}
-	}
-	return n
 }

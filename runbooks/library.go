@@ -65,7 +65,7 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 		case other == nil || from[rb.Slug] < f.dir:
 			bySlug[rb.Slug], from[rb.Slug] = rb, f.dir
 		case from[rb.Slug] == f.dir:
-			problems = append(problems, Problem{File: name, Pos: Pos{1, 1}, Code: "RB112",
+			problems = append(problems, Problem{File: name, Pos: rb.at["runbook"], Code: "RB112",
 				Message: fmt.Sprintf("runbook %s is also in %s", rb.Slug, other.File)})
 		}
 	}

@@ -204,8 +204,9 @@ func (p *parser) tasks(list *ast.List, source []byte, line func(int) int, s *sec
 				}
 				info := strings.TrimSpace(string(c.Info.Segment.Value(source)))
 				if (fence{info: info}).isCode() {
-					at := p.doc.pos(p.doc.lines[line(c.Info.Segment.Start)-1])
-					p.problem(at, "RB105", "a block can't be inside a list", "put it at the left margin")
+					l := line(c.Info.Segment.Start)
+					text := p.doc.line(l)
+					p.problem(Pos{Line: l, Col: len(text) - len(strings.TrimLeft(text, " ")) + 1}, "RB105", "a block can't be inside a list", "put it at the left margin")
 				}
 			case *ast.List:
 				p.tasks(c, source, line, s)

@@ -135,7 +135,6 @@ func (c *checker) offers(n *node, in *names) []OfferedRunbook {
 		})
 		if item.get("run") == nil {
 			c.problem(item.pos, "RB210", "an offer needs run, the name of a runbook", "")
-			continue
 		}
 		list = append(list, o)
 	}

@@ -24,6 +24,7 @@ type groupDraft struct {
 func (p *parser) outline(sections []*section) []*draft {
 	var drafts []*draft
 	part := Main
+	p.titleAt = Pos{1, 1}
 	var group *groupDraft         // that an H3 belongs to
 	inNotes, done := false, false // of the H2 that an H3 is under
 	for i, s := range sections {
@@ -60,7 +61,7 @@ func (p *parser) outline(sections []*section) []*draft {
 				continue
 			}
 			if part == Main && p.startsGroup(sections, i) {
-				group = p.group(s)
+				group = p.groupHead(s)
 				done = false
 				continue
 			}
@@ -90,7 +91,7 @@ func (p *parser) title(s *section) {
 		p.problem(s.pos, "RB105", "there are two titles", "a step is ##")
 		return
 	}
-	p.rb.Title, p.rb.Summary = s.title, s.prose
+	p.rb.Title, p.rb.Summary, p.titleAt = s.title, s.prose, s.pos
 	if s.title == "" {
 		p.rb.Title = "?"
 		p.problem(s.pos, "RB105", "the title is empty", "")
@@ -121,7 +122,7 @@ func (p *parser) startsGroup(sections []*section, i int) bool {
 	return i+1 < len(sections) && sections[i+1].level == 3
 }
 
-func (p *parser) group(s *section) *groupDraft {
+func (p *parser) groupHead(s *section) *groupDraft {
 	g := &groupDraft{group: &Group{Title: s.title, Prose: s.prose, Pos: s.pos}}
 	p.rb.Groups = append(p.rb.Groups, g.group)
 	for _, f := range s.fences {

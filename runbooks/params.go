@@ -114,11 +114,15 @@ func (p *parser) param(f field) (Param, bool) {
 		}
 	})
 	switch {
-	case len(p.problems) > before:
+	case q.Type == "":
 		return q, false
+	case len(p.problems) > before:
+		// It exists all the same: what uses it is not wrong too.
+		q.Required = true
+		return q, true
 	case q.Type == TypeEnum && len(q.Values) == 0:
 		p.problem(f.pos, "RB106", what+" needs values", "")
-		return q, false
+		return q, true
 	case q.Type == TypeList && q.Of == "":
 		q.Of = TypeString
 	case q.Type == TypeFile && q.From == "":
@@ -129,7 +133,8 @@ func (p *parser) param(f field) (Param, bool) {
 		v, err := q.read(plainValue(d), false)
 		if err != nil {
 			p.problem(d.pos, "RB115", fmt.Sprintf("the default of %s %s", q.Name, err), "")
-			return q, false
+			q.Required = true
+			return q, true
 		}
 		q.Default = v
 	}
@@ -344,7 +349,7 @@ func (rb *Runbook) CheckParams(given map[string]string) (map[string]any, []Param
 		case ok:
 			v, err := q.read(text, true)
 			if err != nil {
-				problems = append(problems, ParamProblem{Name: q.Name, Message: fmt.Sprintf("%s %s.", q.Name, err)})
+				problems = append(problems, ParamProblem{Name: q.Name, Message: sentence(q.Name + " " + err.Error())})
 				continue
 			}
 			typed[q.Name] = v
@@ -374,6 +379,14 @@ func (rb *Runbook) CheckParams(given map[string]string) (map[string]any, []Param
 		problems = append(problems, ParamProblem{Name: name, Message: message})
 	}
 	return typed, problems
+}
+
+// sentence ends a message, unless it ends in a question already.
+func sentence(text string) string {
+	if strings.HasSuffix(text, "?") {
+		return text
+	}
+	return text + "."
 }
 
 func helpText(q Param) string {

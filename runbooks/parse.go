@@ -29,8 +29,10 @@ type parser struct {
 	// reportFence is the block of the report, whose expressions see every step.
 	reportFence fence
 	stepCount   int
+	exprCount   int
 	paramsAre   *shape
 	estimateAt  Pos
+	titleAt     Pos
 }
 
 // Parse reads a runbook and checks everything that can be checked without other
@@ -40,7 +42,7 @@ type parser struct {
 func Parse(file string, text []byte, cat *Catalog) (*Runbook, Problems) {
 	p := &parser{file: file, catalog: cat, derived: map[string]bool{}}
 	sum := sha256.Sum256(text)
-	p.rb = &Runbook{File: file, Text: slices.Clone(text), Digest: hex.EncodeToString(sum[:])}
+	p.rb = &Runbook{File: file, Text: slices.Clone(text), Digest: hex.EncodeToString(sum[:]), at: map[string]Pos{}}
 	if p.readable(text) {
 		p.doc = newSource(string(text))
 		p.parse()
@@ -96,6 +98,9 @@ func (p *parser) warn(at Pos, code, message, hint string) {
 }
 
 func (p *parser) add(problem Problem) {
+	if p.doc != nil && problem.Pos.Line > 0 {
+		problem.Pos = p.doc.clamp(problem.Pos)
+	}
 	// A file that is wrong all over is not made clearer by the hundredth line.
 	if len(p.problems) >= maxProblems || slices.Contains(p.problems, problem) {
 		return
@@ -153,6 +158,31 @@ func (p *parser) words(n *node, what string) []string {
 	return list
 }
 
+// group reads the name of a group and keeps its place: whether there is such a
+// group only the server's configuration knows.
+func (p *parser) group(n *node, what string) string {
+	name, ok := p.word(n, what)
+	if _, known := p.rb.at["group "+name]; ok && !known {
+		p.rb.at["group "+name] = n.pos
+	}
+	return name
+}
+
+// groups reads one group or a list of groups.
+func (p *parser) groups(n *node, what string) []string {
+	items := []*node{n}
+	if n.kind == listNode {
+		items = n.items
+	}
+	var list []string
+	for _, item := range items {
+		if g := p.group(item, what); g != "" {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
 // choice reads one of a closed set of words.
 func (p *parser) choice(n *node, what string, from ...string) string {
 	s, ok := p.text(n, what)
@@ -204,7 +234,11 @@ func (p *parser) fields(n *node, what, code string, keys []string, each func(f f
 	for _, f := range n.fields {
 		if !slices.Contains(keys, f.key) {
 			hint := didYouMean(f.key, keys)
-			if hint == "" {
+			switch {
+			case hint != "":
+			case strings.ContainsAny(f.key, " ("):
+				hint = "an expression with \": \" in it needs quotes"
+			case len(keys) > 0:
 				hint = "there are " + strings.Join(keys, ", ")
 			}
 			p.problem(f.pos, code, fmt.Sprintf("%s has no key %q", what, clip(f.key)), hint)

@@ -70,6 +70,8 @@ type Runbook struct {
 	File   string // as given to Parse, for messages
 	Text   []byte // the whole file
 	Digest string // SHA-256 of Text, hex
+
+	at map[string]Pos // of what other files and the configuration decide about
 }
 
 // Roles names the groups that may run a runbook and approve its steps.

@@ -65,6 +65,21 @@ func (s *shape) nullable() *shape {
 	return &c
 }
 
+// a names the shape with its article.
+func (s *shape) a() string {
+	switch {
+	case s == mixedShape:
+		return "a value of one kind or another"
+	case s == nilShape:
+		return "nil"
+	case s.kind == anyKind:
+		return "a value of any kind"
+	case s.kind == intKind:
+		return "an " + s.String()
+	}
+	return "a " + s.String()
+}
+
 // String names the shape for people.
 func (s *shape) String() string {
 	name := map[kind]string{

@@ -178,7 +178,7 @@ func (c *checker) body(d *draft, e *entry, result *shape, known presence, saved 
 		s.Show = c.show(n, e)
 	}
 	if n := b.get("who"); n != nil {
-		s.Who = c.words(n, "who")
+		s.Who = c.groups(n, "who")
 	}
 }
 
@@ -200,7 +200,7 @@ func (c *checker) each(n *node, in *names) *Each {
 			}
 			each.In = c.expression(f.value, in, "in")
 			if each.In != nil && each.In.shape.kind != listKind && each.In.shape.kind != anyKind {
-				c.problem(f.value.at(0), "RB301", fmt.Sprintf("in must be a list, and this is a %s", each.In.shape), "")
+				c.problem(f.value.at(0), "RB301", fmt.Sprintf("in must be a list, and this is %s", each.In.shape.a()), "")
 			}
 		case "as":
 			as, ok := c.text(f.value, "as")
@@ -341,7 +341,7 @@ func (c *checker) durationValue(n *node, in *names, what string) *Value {
 		v.as = durationShape
 		if v.template != nil {
 			if e := v.template.lone(); e != nil && e.shape.kind != durationKind && e.shape.kind != stringKind && e.shape.kind != anyKind {
-				c.problem(e.pos, "RB301", fmt.Sprintf("%s must be a duration, and this is a %s", what, e.shape), "")
+				c.problem(e.pos, "RB301", fmt.Sprintf("%s must be a duration, and this is %s", what, e.shape.a()), "")
 			}
 		}
 		return v

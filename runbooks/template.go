@@ -85,6 +85,7 @@ type Value struct {
 	list     []*Value
 	fields   map[string]*Value
 	kind     nodeKind
+	broken   bool   // its problems have been reported
 	as       *shape // what the resolved value is read as; nil: as it is
 }
 
@@ -276,7 +277,9 @@ func (p *parser) value(n *node, in *names) *Value {
 	default:
 		v.literal = n.value
 		if text, ok := n.value.(string); ok && strings.Contains(text, "${{") {
-			v.template = p.template(n.snippet(), in)
+			if v.template = p.template(n.snippet(), in); v.template == nil {
+				v.template, v.broken = &Template{source: text, pos: n.pos}, true
+			}
 		}
 	}
 	return v

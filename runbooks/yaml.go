@@ -3,7 +3,9 @@ package runbooks
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -98,6 +100,14 @@ func (s *source) offset(p Pos) int {
 		at += size
 	}
 	return at
+}
+
+// clamp moves a place that is past the end of the file or of its line to that
+// end: something may be missing there.
+func (s *source) clamp(p Pos) Pos {
+	p.Line = min(p.Line, len(s.lines))
+	p.Col = max(1, min(p.Col, utf8.RuneCountInString(s.line(p.Line))+1))
+	return p
 }
 
 // line gives the text of a line without its break.
@@ -213,7 +223,7 @@ func (r *yamlReader) syntaxError(err error) *yamlError {
 	e := &yamlError{pos: Pos{Line: r.line, Col: 1}, message: "this YAML can't be read"}
 	var syntax *yaml.SyntaxError
 	if errors.As(err, &syntax) {
-		e.message = syntax.GetMessage()
+		e.message = r.relocate(syntax.GetMessage())
 		if t := syntax.GetToken(); t != nil && t.Position != nil {
 			e.pos = r.pos(t)
 		}
@@ -225,6 +235,19 @@ func (r *yamlReader) syntaxError(err error) *yamlError {
 		e.hint = "quote a value that contains \": \""
 	}
 	return e
+}
+
+var blockPlace = regexp.MustCompile(`at \[([0-9]+):[0-9]+\]`)
+
+// relocate turns the block's line numbers in a message into the file's.
+func (r *yamlReader) relocate(message string) string {
+	return blockPlace.ReplaceAllStringFunc(message, func(m string) string {
+		line, err := strconv.Atoi(blockPlace.FindStringSubmatch(m)[1])
+		if err != nil {
+			return m
+		}
+		return fmt.Sprintf("on line %d", r.line+line-1)
+	})
 }
 
 // pos gives a token's place in the file.
