@@ -412,7 +412,7 @@ func TestElements(t *testing.T) {
 	b.shot("elements")
 	card := "#m-" + domID(w.ops.ID, ts)
 	element := func(action string) string {
-		return fmt.Sprintf("document.querySelector('%s [data-action=%s]')", card, action)
+		return fmt.Sprintf("document.querySelector('%s [data-act=%s]')", card, action)
 	}
 	change := func(action, value string) {
 		t.Helper()

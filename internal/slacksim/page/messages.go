@@ -37,6 +37,7 @@ type item struct {
 	Compact   bool
 	Ephemeral bool
 	Mentioned bool
+	System    bool // told by Slack itself, such as that somebody joined
 	Edited    bool
 	Pinned    bool
 	Text      template.HTML
@@ -197,8 +198,8 @@ func (d *drawing) message(prefix string, m slacksim.Message, at time.Time, threa
 		DOM: dom(prefix, m.Channel, m.TS), Source: src, TS: m.TS, Who: d.person(author), Mine: m.User == d.me.ID,
 		Clock: at.Format("15:04"), When: at.Format("Monday, 2 January 2006 15:04:05"),
 		Ephemeral: m.Ephemeral(), Edited: m.Edited, Pinned: m.Pinned,
-		Mentioned: strings.Contains(m.Text, "<@"+d.me.ID) && m.User != d.me.ID,
-		Note:      author.RealName + ": " + d.kit.Note(m.Text),
+		System: strings.HasPrefix(m.Subtype, "channel_"),
+		Note:   author.RealName + ": " + d.kit.Note(m.Text),
 	}
 	if m.FromApp() {
 		x.Who.Bot = true
@@ -210,6 +211,8 @@ func (d *drawing) message(prefix string, m slacksim.Message, at time.Time, threa
 	}
 	if x.Blocks == "" {
 		x.Text = d.kit.Mrkdwn(m.Text)
+		// A card names its people all its life; there the name alone stands out.
+		x.Mentioned = strings.Contains(m.Text, "<@"+d.me.ID) && m.User != d.me.ID && !x.System
 	}
 	x.Attached = d.attachments(x.DOM, m.Attachments, failed)
 	for _, f := range m.Files {

@@ -169,10 +169,10 @@ func (p *page) screen(at place, seen bool) (*screen, error) {
 		s.People = append(s.People, x)
 	}
 	if c, ok := d.chans[d.at.Channel]; ok {
-		s.Channel = d.channel(c, seen)
 		if d.at.Thread != "" {
-			s.Thread = d.thread(c, seen)
+			s.Thread = d.thread(c, seen) // first, so that its replies are not new in the channel
 		}
+		s.Channel = d.channel(c, seen)
 		if s.Thread == nil {
 			d.at.Thread = ""
 		}

@@ -99,7 +99,7 @@ const askCard = `[
  {"type":"section","block_id":"facts","text":{"type":"mrkdwn","text":"Remove up to 41,220 of 41,260 keys?"},"fields":[{"type":"mrkdwn","text":"*Environment*\ndemo"},{"type":"mrkdwn","text":"*Target*\ncache (redis 127.0.0.1:41237/0)"},{"type":"mrkdwn","text":"*Pattern*\n` + "`prod_*`" + `"},{"type":"mrkdwn","text":"*Types*\nstring"}]},
  {"type":"section","block_id":"impact","text":{"type":"mrkdwn","text":"• 41,220 values go; lookups miss until the cache is warm again.\n• Queues, locks and sessions stay: 40 keys of other kinds.\n• Nothing brings the values back."}},
  {"type":"context","block_id":"votes","elements":[{"type":"mrkdwn","text":"0 of 1 approvals · who may: sre, not the starter · cache-fix.md:62 · digest a1b2c3"}]},
- {"type":"actions","block_id":"actions","elements":[{"type":"button","action_id":"approve","style":"primary","value":"A1","text":{"type":"plain_text","text":"Approve"}},{"type":"button","action_id":"deny","style":"danger","value":"A1","text":{"type":"plain_text","text":"Deny"}}]}
+ {"type":"actions","block_id":"actions","elements":[{"type":"button","action_id":"ask:approve","style":"primary","value":"A1","text":{"type":"plain_text","text":"Approve"}},{"type":"button","action_id":"deny","style":"danger","value":"A1","text":{"type":"plain_text","text":"Deny"}}]}
 ]`
 
 const confirmView = `{"type":"modal","callback_id":"confirm","title":{"type":"plain_text","text":"Clear our keys"},"submit":{"type":"plain_text","text":"Confirm"},"close":{"type":"plain_text","text":"Cancel"},"blocks":[
@@ -185,7 +185,7 @@ func (w *workspace) handle(t *testing.T, client *socketmode.Client, e socketmode
 		}
 		switch data.ActionCallback.BlockActions[0].ActionID {
 		case "deaf": // never acknowledged
-		case "approve":
+		case "ask:approve":
 			check("ack", client.Ack(*e.Request))
 			var view slack.ModalViewRequest
 			check("read the view", json.Unmarshal([]byte(confirmView), &view))

@@ -358,9 +358,9 @@ const surface = (e) => e.closest("[data-source]");
 // block_id → action_id → values.
 function entered(of) {
   const state = {};
-  for (const e of $$("[data-block][data-action]", of)) {
+  for (const e of $$("[data-block][data-act]", of)) {
     const values = valuesOf(e);
-    if (values) (state[e.dataset.block] ||= {})[e.dataset.action] = values;
+    if (values) (state[e.dataset.block] ||= {})[e.dataset.act] = values;
   }
   return state;
 }
@@ -379,10 +379,11 @@ async function act(e, value) {
   const template = $("template.confirm", box);
   if (template && !(await confirmed(template, e))) return;
   if (e.dataset.url) open(e.dataset.url, "_blank", "noopener");
-  const answer = await during(id, () => ask("act", { source: on.dataset.source, block: e.dataset.block, action: e.dataset.action, value, state: entered(on) }));
+  const answer = await during(id, () => ask("act", { source: on.dataset.source, block: e.dataset.block, action: e.dataset.act, value, state: entered(on) }));
   if (!answer?.error) return;
+  await refresh();
   // The element shows the failure, unless it is gone by now.
-  document.getElementById(id) ? announce([answer.error]) : done(answer);
+  document.getElementById(id + "-failed") ? announce([answer.error]) : done(answer);
 }
 
 function confirmed(template, from) {
@@ -433,7 +434,7 @@ function options(q) {
   if (q.value.length < Number(q.dataset.min || 0)) return;
   waiting.set(q.id, setTimeout(async () => {
     const menu = document.getElementById(q.dataset.query), on = surface(menu);
-    const answer = await ask("options", { source: on.dataset.source, block: menu.dataset.block, action: menu.dataset.action, value: [q.value] });
+    const answer = await ask("options", { source: on.dataset.source, block: menu.dataset.block, action: menu.dataset.act, value: [q.value] });
     if (answer.error) done(answer);
     for (const o of [...menu.options]) if (o.value && !o.selected) o.remove();
     for (const o of answer.options || []) if (![...menu.options].some((x) => x.value === o.value)) menu.add(new Option(o.label, o.value));

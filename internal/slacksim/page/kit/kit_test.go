@@ -40,7 +40,7 @@ func surface() kit.Surface {
 		ID:     "s",
 		Errors: map[string]string{"confirm": `that is not "demo" <b>`},
 		State:  map[string]map[string]any{"n": {"n": map[string]any{"type": "number_input", "value": "7"}}},
-		Failed: map[kit.Spot]string{{Block: "act", Action: "stop"}: "Operation timed out."},
+		Failed: map[kit.Spot]string{{Block: "javascript:act", Action: "run:stop"}: "Operation timed out."},
 		Choices: func(kit.Kind) []kit.Choice {
 			return []kit.Choice{{Value: "U1", Label: "Ann Lee"}, {Value: "U2", Label: "Ben"}}
 		},
@@ -116,6 +116,9 @@ func init() {
 // nest.
 func safe(t *testing.T, out string) {
 	t.Helper()
+	if strings.Contains(out, "ZgotmplZ") {
+		t.Fatal("the template engine dropped a value")
+	}
 	var open []string
 	for {
 		i := strings.IndexByte(out, '<')
