@@ -108,7 +108,7 @@ func startBolt(t *testing.T, s *slacksim.Server) {
 // Slack's own SDK finds in the simulator what it expects of Slack: a slash
 // command, buttons, a modal with errors, update and push, events, the Home
 // tab, an upload, a pin, a reaction, ephemeral messages and a response_url
-// (slack.md §7.2, 1).
+// (all of it pinned by a lock file).
 func TestBolt(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the Bolt SDK needs node")

@@ -7,7 +7,7 @@ import (
 	"opsbot/internal/slacksim"
 )
 
-// The limits of slackapi/manifest-schema (slack.md §5.2, M).
+// The limits of slackapi/manifest-schema (M).
 func TestManifest(t *testing.T) {
 	t.Parallel()
 	for want, manifest := range map[string]string{

@@ -453,7 +453,7 @@ func TestResponseURLOfButton(t *testing.T) {
 }
 
 // Every key that an answer has exists in the reference's example with the same
-// JSON type, where the example has that object at all (slack.md §7.2, 3).
+// JSON type, where the example has that object at all.
 func TestShapesMatchReference(t *testing.T) {
 	t.Parallel()
 	s := workspace(t)

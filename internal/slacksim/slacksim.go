@@ -10,7 +10,8 @@
 // Limits, arguments, scopes and rates come from the files in facts, which were
 // taken from Slack's reference; nothing is shared with the code of any bot.
 // Where Slack's behavior is not documented the package picks the stricter
-// reading and its comment says "policy".
+// reading and its comment says "policy". slack.md holds the facts, their
+// sources and the list of policies.
 package slacksim
 
 import (

@@ -261,7 +261,7 @@ func TestFaults(t *testing.T) {
 	s.ExpectMessage(t, "#ops", "posted all the same")
 }
 
-// A revoked token, as slack-go reports it (X, slack.md §4.2).
+// A revoked token, as slack-go reports it (X).
 // rule 19 is the client's: it must end when the open is refused like this.
 func TestRevokedToken(t *testing.T) {
 	t.Parallel()

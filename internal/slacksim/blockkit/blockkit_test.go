@@ -163,7 +163,7 @@ func TestView(t *testing.T) {
 		{"§3.1", view("", repeat(divider, 100)), ""},
 		{"rule 97", view("", repeat(divider, 101)), "no more than 100 items allowed [json-pointer:/view/blocks]"},
 		{"§3.1", view("", "[]"), "must provide at least 1 items [json-pointer:/view/blocks]"},
-		{"§4.2", view("", "null"), "must provide an array [json-pointer:/view/blocks]"},
+		{"X: slack-go", view("", "null"), "must provide an array [json-pointer:/view/blocks]"},
 		{"rule 95", strings.Replace(view("", repeat(divider, 1)), `"T"`, `"`+n("T", 25)+`"`, 1), "must be less than 25 characters [json-pointer:/view/title/text]"},
 		{"§3.1", view(`,"submit":`+plainText(n("S", 25)), repeat(divider, 1)), "must be less than 25 characters [json-pointer:/view/submit/text]"},
 		{"§3.1", view(`,"private_metadata":"`+n("x", 3001)+`"`, repeat(divider, 1)), "must be less than 3001 characters [json-pointer:/view/private_metadata]"},

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Samples that others wrote (slack.md §7.2, 5) are accepted: each block on some
+// Samples that others wrote are accepted: each block on some
 // surface, each element in some place.
 func TestOthersSamples(t *testing.T) {
 	t.Parallel()
