@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"opsbot/bot"
@@ -51,6 +52,8 @@ type house struct {
 	inbox   func(inbox.Queue) inbox.Queue
 	outbox  func(outbox.Queue) outbox.Queue
 	alone   bool
+
+	registry *prometheus.Registry
 
 	stop func() error
 }
@@ -120,7 +123,11 @@ func (h *house) start() (ended <-chan error) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	w, err := bot.NewWorkspace(h.access())
+	access := h.access()
+	if h.registry != nil {
+		access.Metrics = h.registry
+	}
+	w, err := bot.NewWorkspace(access)
 	if err != nil {
 		h.t.Fatal(err)
 	}

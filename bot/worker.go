@@ -196,8 +196,8 @@ func (k *worker) read(item inbox.Item) job {
 }
 
 // work handles one request and commits its answer.
-func (k *worker) work(ctx context.Context, j job) {
-	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
+func (k *worker) work(stop context.Context, j job) {
+	ctx, cancel := context.WithTimeout(stop, handleTimeout)
 	defer cancel()
 	if !j.asked || k.refused.ignore(j.item.Key) {
 		k.finish(ctx, j, "ignored")
@@ -209,7 +209,7 @@ func (k *worker) work(ctx context.Context, j job) {
 	result := "ok"
 	switch kind := fault.KindOf(err); {
 	case err == nil:
-	case ctx.Err() != nil && kind == fault.Internal:
+	case stop.Err() != nil && kind == fault.Internal:
 		// Stopped half-way: the next process does it again.
 		k.later(ctx, j, time.Now(), "stopped")
 		return
@@ -321,6 +321,9 @@ func (k *worker) open(ctx context.Context, j job, form commands.Form) (sorry str
 // waited for; if it stays away, the request's lease runs out and it is done
 // again.
 func (k *worker) finish(ctx context.Context, j job, result string, notices ...outbox.Notice) {
+	// Its own time: the request may have used up all of what it had.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
 	err := again(ctx, func() error { return k.inbox.Done(ctx, j.item.Key, notices...) })
 	if err != nil {
 		result = "not_committed"

@@ -88,6 +88,15 @@ func TestFormByMention(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.expect("den", "A form cannot be opened from here")
+	h.handle(func(context.Context, commands.Request) (commands.Reply, error) {
+		f := form()
+		f.Else = "Type it with why=… instead."
+		return commands.Reply{Form: f}, nil
+	})
+	if _, err := h.sim.As("ann").Say("den", "<@"+h.sim.BotUserID()+"> runbook cache-fix"); err != nil {
+		t.Fatal(err)
+	}
+	h.expect("den", "Type it with why=… instead.")
 }
 
 func TestErrorsAreTold(t *testing.T) {
