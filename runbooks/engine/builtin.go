@@ -229,7 +229,8 @@ func (w *worker) wait(step *runbooks.Step) (parked bool, err error) {
 		a = &fresh
 	}
 	over, wake := !now.Before(a.Deadline), a.Deadline
-	o := outcome{Status: runbooks.Pass, Found: "waited " + short(rounded(now.Sub(a.IntentAt))), Final: true, Acting: now.Sub(a.IntentAt)}
+	o := outcome{Status: runbooks.Pass, Found: "waited " + short(rounded(now.Sub(a.IntentAt))), Final: true}
+	o.Acting = min(now.Sub(a.IntentAt), a.Deadline.Sub(a.IntentAt)) // downtime is not counted
 	if until := step.Wait.Until; until != nil {
 		yes, err := truth(until, s)
 		switch {

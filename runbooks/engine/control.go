@@ -54,7 +54,10 @@ func (e *Engine) steer(ctx context.Context, ref string, actor access.Actor, act,
 	if err != nil {
 		return nil, said(err, "There is no run %q.", ref)
 	}
-	return run, refusal
+	if refusal != nil {
+		return nil, refusal
+	}
+	return run, nil
 }
 
 // Stop ends the run: a step that acts is interrupted, open questions close, and
@@ -170,7 +173,7 @@ func (e *Engine) Waiting(ctx context.Context, actor access.Actor) ([]Pending, er
 			continue
 		}
 		b := Ballot{Actor: actor, Decision: "?"}
-		err = refuse(r, rb, a, b, e.outside(ctx, r, a, actor), e.clock())
+		err = refuse(r, rb, a, b, e.outside(ctx, rb, a, actor), e.clock())
 		switch fault.KindOf(err) {
 		case fault.Invalid: // nothing but the answer is missing
 			out = append(out, Pending{Run: r, Approval: *a})

@@ -34,11 +34,12 @@ type Options struct {
 	Environments []Environment
 	People       access.Directory
 	Policy       access.Policy
-	Log          *slog.Logger     // nil: slog.Default
-	Observe      func(Event)      // called at every boundary, from the goroutine that passed it; nil: nobody looks
-	Workers      int              // runs that may act at the same time; 0: 16
-	Grace        time.Duration    // how long a stopping engine waits for steps that change things; 0: 10 s
-	Now          func() time.Time // for stamps; 0: time.Now
+	Secret       func(name string) (string, error) // value of a secret for `with`; nil: there are none
+	Log          *slog.Logger                      // nil: slog.Default
+	Observe      func(Event)                       // called at every boundary, from the goroutine that passed it; nil: nobody looks
+	Workers      int                               // runs that may act at the same time; 0: 16
+	Grace        time.Duration                     // how long a stopping engine waits for steps that change things; 0: 10 s
+	Now          func() time.Time                  // for stamps; 0: time.Now
 }
 
 // An Event is the passing of a boundary: a place where a crash leaves the
@@ -97,12 +98,14 @@ type Engine struct {
 	catalog *runbooks.Catalog
 	people  access.Directory
 	log     *slog.Logger
+	secret  func(string) (string, error)
 	observe func(Event)
 	now     func() time.Time
 	workers int
 	grace   time.Duration
 	owner   string // random, of this process
 
+	nudge    chan struct{} // a run may be due
 	settings atomic.Pointer[settings]
 	skew     atomic.Int64 // database's clock minus ours, ns
 
@@ -114,8 +117,8 @@ type Engine struct {
 // New returns an engine over the store; call Serve to let it act.
 func New(o Options) *Engine {
 	e := &Engine{
-		store: o.Store, catalog: o.Catalog, people: o.People, log: o.Log, observe: o.Observe,
-		now: o.Now, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(),
+		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
+		now: o.Now, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
 	}
 	if e.log == nil {

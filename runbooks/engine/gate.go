@@ -87,7 +87,7 @@ type plan struct {
 
 // An item is one call of the action.
 type item struct {
-	with map[string]any
+	with map[string]any // as people see it and approve it: a secret by its name
 	args any
 	vars map[string]any
 }
@@ -111,6 +111,7 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 		}
 	}
 	for _, s := range scopes {
+		s.Secret = w.e.secret
 		with, err := runbooks.ResolveWith(step.With, s)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "Its arguments cannot be resolved: %s.", err).Because(err)
@@ -118,6 +119,11 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 		args, err := runbooks.DecodeArgs(spec, with)
 		if err != nil {
 			return nil, err
+		}
+		for name, v := range step.With {
+			if secrets := v.Secrets(); len(secrets) > 0 {
+				with[name] = "the secret " + strings.Join(secrets, ", ")
+			}
 		}
 		p.items = append(p.items, item{with: with, args: args, vars: s.Vars})
 	}

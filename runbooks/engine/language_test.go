@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -287,17 +288,59 @@ func TestTimeoutOfAStep(t *testing.T) {
 
 func TestTimeoutOfTheRun(t *testing.T) {
 	t.Parallel()
-	text := strings.Replace(doc("slow", step("1. Watch", "id: look\ndo: redis.look\ntarget: cache\nwatch: { every: 5ms, for: 60ms, until: result.keys == 0 }\non_fail: note\n")+
-		step("2. Look", "id: more\ndo: redis.look\ntarget: cache")), "timeout: 20m", "timeout: 50ms", 1)
-	text = strings.Replace(text, "for: 60ms", "for: 49ms", 1)
-	b := newBench(t, text)
-	b.world.onLook = func(int) { time.Sleep(20 * time.Millisecond) } // the system under test is slow
+	text := doc("slow", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")+step("2. More", "id: more\ndo: redis.look\ntarget: cache"))
+	b := newBench(t, strings.Replace(text, "timeout: 20m", "timeout: 50ms", 1))
+	b.world.onLook = func(int) { <-time.After(60 * time.Millisecond) } // the system is slow
 	b.serve()
 	r := b.ended(b.start("slow"), engine.Failed)
-	if !strings.Contains(r.Outcome, "longer than the 50 ms") {
+	if r.Outcome != "It took longer than the 50 ms that the runbook allows." {
 		t.Errorf("outcome %q", r.Outcome)
 	}
-	wantStatus(t, r, "more=")
+	wantStatus(t, r, "look=pass", "more=")
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("loud", step("1. Chat", "id: chat\ndo: redis.chat\ntarget: cache")))
+	b.serve()
+	r := b.ended(b.start("loud"), engine.Succeeded)
+	out, err := b.engine.Output(t.Context(), r.ID, r.Attempts[0].Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) > 1<<20+100 || !strings.HasPrefix(out, "line 0\n") || !strings.HasSuffix(out, "line 299999\n") || !strings.Contains(out, "bytes left out") {
+		t.Errorf("%d bytes were kept, from %.20q to %q", len(out), out, out[max(0, len(out)-20):])
+	}
+	if _, err := b.engine.Output(t.Context(), r.ID, 99); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("Output() of nothing = %v, want NotFound", err)
+	}
+}
+
+func TestPanickingAction(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("bad", step("1. Panic", "id: p\ndo: redis.panic\ntarget: cache")))
+	b.serve()
+	r := b.ended(b.start("bad"), engine.Failed)
+	if !strings.HasPrefix(r.Outcome, "Failed at step 1 (Panic): Something went wrong inside opsbot") {
+		t.Errorf("outcome %q", r.Outcome)
+	}
+}
+
+func TestSecretIsNeverShown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("hush", step("1. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nwith: { to: \"${{ secret(\\\"token\\\") }}\" }")))
+	b.serve(func(o *engine.Options) {
+		o.Secret = func(string) (string, error) { return "canary-4711", nil }
+	})
+	run := b.start("hush")
+	confirm := b.asked(run, engine.Confirm)
+	if want := []outbox.Fact{{Label: "to", Value: "the secret token"}}; !slices.Equal(confirm.Card.Arguments, want) {
+		t.Errorf("the card shows %v, want %v", confirm.Card.Arguments, want)
+	}
+	b.vote(confirm, ann, "cancel")
+	if r := b.ended(run, engine.Canceled); strings.Contains(fmt.Sprintf("%+v", r), "canary") {
+		t.Error("the secret is on record")
+	}
 }
 
 func TestRollback(t *testing.T) {

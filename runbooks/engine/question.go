@@ -28,7 +28,7 @@ func (e *Engine) Question(ctx context.Context, approval string, actor access.Act
 		return nil, said(ErrNoRun, "This question no longer exists.")
 	}
 	a := &run.Approvals[i]
-	err = refuse(run, rb, a, Ballot{Actor: actor}, e.outside(ctx, run, a, actor), e.clock())
+	err = refuse(run, rb, a, Ballot{Actor: actor}, e.outside(ctx, rb, a, actor), e.clock())
 	if fault.KindOf(err) != fault.Invalid { // nothing but the answer is missing
 		return nil, err
 	}

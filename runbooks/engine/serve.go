@@ -10,6 +10,7 @@ import (
 const (
 	pollEvery  = 250 * time.Millisecond // backstop for lost signals
 	beatEvery  = time.Second
+	beatWithin = 3 * time.Second // a slow database is better than a lost lease
 	sweepEvery = time.Second
 	leaseTrust = 4 * time.Second // without a heartbeat for so long, nothing may act
 	sweepBatch = 100
@@ -41,7 +42,6 @@ func (e *Engine) claim(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	slots := make(chan struct{}, e.workers)
-	freed := make(chan struct{}, 1)
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
@@ -59,10 +59,7 @@ func (e *Engine) claim(ctx context.Context) {
 			wg.Go(func() {
 				defer func() {
 					<-slots
-					select {
-					case freed <- struct{}{}:
-					default:
-					}
+					e.look()
 				}()
 				w.work()
 			})
@@ -71,9 +68,24 @@ func (e *Engine) claim(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.store.Signal():
-		case <-freed:
+		case <-e.nudge:
 		case <-poll.C:
 		}
+	}
+}
+
+// look lets claim look for due runs once more.
+func (e *Engine) look() {
+	select {
+	case e.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// lookAt lets claim look when a run wakes that sleeps for less than a poll.
+func (e *Engine) lookAt(wake time.Time) {
+	if d := wake.Sub(e.clock()); d > 0 && d < pollEvery {
+		time.AfterFunc(d, e.look)
 	}
 }
 
@@ -92,7 +104,7 @@ func (e *Engine) beat(ctx context.Context) {
 			continue
 		}
 		sent := time.Now()
-		call, cancel := context.WithTimeout(ctx, beatEvery)
+		call, cancel := context.WithTimeout(ctx, beatWithin)
 		err := e.store.Heartbeat(call, e.owner)
 		cancel()
 		if err != nil {

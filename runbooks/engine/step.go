@@ -39,7 +39,7 @@ func (w *worker) visit(step *runbooks.Step) (parked bool, err error) {
 	if step.Action == nil {
 		return w.builtIn(step)
 	}
-	if w.run.DryRun && step.Effect > runbooks.Read {
+	if w.run.DryRun && (step.Effect > runbooks.Read || step.Confirm != nil || step.Review != nil) {
 		return w.rehearse(step)
 	}
 	return w.action(step)

@@ -54,7 +54,7 @@ func (e *Engine) Vote(ctx context.Context, approval string, b Ballot) (*Run, err
 		return e.askAgain(ctx, run, &run.Approvals[i], b)
 	}
 	// Asked before the transaction: the directory may be on the network.
-	outside := e.outside(ctx, run, &run.Approvals[i], b.Actor)
+	outside := e.outside(ctx, rb, &run.Approvals[i], b.Actor)
 	now, err := e.tune(ctx)
 	if err != nil {
 		return nil, err
@@ -101,14 +101,14 @@ func alike(a, b access.Actor) bool {
 	return a.Same(b) || a.Kind == b.Kind && a.ID == b.ID && a.ID != "" && (a.Team == "" || b.Team == "")
 }
 
-// outside says why the actor may not decide, by group and standing.
-func (e *Engine) outside(ctx context.Context, r *Run, a *Approval, actor access.Actor) error {
-	policy := e.settings.Load().policy
-	starters := a.Kind == Choice || a.Kind == Doubt || len(a.Groups) == 0
-	if starters && alike(actor, r.Starter) {
-		return policy.Fit(ctx, e.people, actor)
+// outside says why the actor may not decide, by group and standing as they are
+// now. What only the starter may answer, only somebody who may still run it.
+func (e *Engine) outside(ctx context.Context, rb *runbooks.Runbook, a *Approval, actor access.Actor) error {
+	groups := a.Groups
+	if len(groups) == 0 {
+		groups = rb.Roles.Run
 	}
-	return policy.May(ctx, e.people, actor, a.Groups...)
+	return e.settings.Load().policy.May(ctx, e.people, actor, groups...)
 }
 
 // refuse says why a ballot does not count. First who asks, then the groups,

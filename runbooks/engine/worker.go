@@ -234,7 +234,9 @@ func (w *worker) park(state State, wake time.Time) error {
 			r.State, r.WakeAt = Ready, time.Time{}
 		}
 	})
-	return w.flush()
+	err := w.flush()
+	w.e.lookAt(wake)
+	return err
 }
 
 // giveUp ends the run at once: not even its cleanup can be read.

@@ -81,13 +81,24 @@ type act struct {
 func (a act) Spec() runbooks.Spec { return a.spec }
 
 func (a act) Run(ctx context.Context, c runbooks.Call, out io.Writer) (any, error) {
-	return a.run(ctx, c.Target.Conn.(*world), c.Args, out)
+	return a.run(ctx, worldOf(c), c.Args, out)
+}
+
+func worldOf(c runbooks.Call) *world {
+	switch conn := c.Target.Conn.(type) {
+	case aliased:
+		return conn.world
+	case elsewhere:
+		return conn.world
+	default:
+		return conn.(*world)
+	}
 }
 
 type previewed struct{ act }
 
 func (a previewed) Preview(_ context.Context, c runbooks.Call) (runbooks.Preview, error) {
-	w := c.Target.Conn.(*world)
+	w := worldOf(c)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.down != nil {
@@ -120,6 +131,13 @@ type tweakResult struct {
 	To string `json:"to"`
 }
 
+func nothing(run func(out io.Writer)) func(context.Context, *world, any, io.Writer) (any, error) {
+	return func(_ context.Context, _ *world, _ any, out io.Writer) (any, error) {
+		run(out)
+		return struct{}{}, nil
+	}
+}
+
 // actions are the verbs of the test world.
 var actions = []runbooks.Action{
 	act{
@@ -140,6 +158,18 @@ var actions = []runbooks.Action{
 			}
 			return lookResult{Keys: w.keys, Rate: w.rate, Poll: n}, nil
 		},
+	},
+	act{
+		spec: runbooks.Spec{Name: "redis.chat", Summary: "Chat", Args: struct{}{}, Result: struct{}{}},
+		run: nothing(func(out io.Writer) {
+			for i := range 300_000 {
+				fmt.Fprintf(out, "line %d\n", i)
+			}
+		}),
+	},
+	act{
+		spec: runbooks.Spec{Name: "redis.panic", Summary: "Panic", Args: struct{}{}, Result: struct{}{}},
+		run:  nothing(func(io.Writer) { panic("at the disco") }),
 	},
 	previewed{act{
 		spec: runbooks.Spec{Name: "redis.wipe", Summary: "Wipe", Effect: runbooks.Destructive, Timeout: time.Minute, Args: wipeArgs{}, Result: wipeResult{}},
