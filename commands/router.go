@@ -348,7 +348,7 @@ func decision(req Request, a *engine.Approval, choice string) *Form {
 	lines := []string{card.StepTitle + " on " + card.Environment, card.Question}
 	if agrees {
 		lines = append(lines, card.Target)
-		for _, impact := range card.Impact {
+		for _, impact := range card.Impact[:min(3, len(card.Impact))] { // the card has them all
 			lines = append(lines, "• "+clip(impact, 200))
 		}
 	}

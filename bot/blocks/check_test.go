@@ -202,7 +202,7 @@ func (c *judge) input(at string, v any) {
 	}
 	switch e["type"] {
 	case "plain_text_input":
-		c.keys(at, e, "type", "action_id", "multiline", "max_length", "initial_value")
+		c.keys(at, e, "type", "action_id", "multiline", "max_length", "initial_value", "focus_on_load")
 		n, _ := e["max_length"].(float64)
 		if n < 1 || n > 3000 {
 			c.fail(at, "max_length %v", n)

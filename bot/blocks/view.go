@@ -63,7 +63,11 @@ func View(f commands.Form) slack.ModalViewRequest {
 			continue
 		}
 		names[field.Name] = true
-		v.Blocks.BlockSet = append(v.Blocks.BlockSet, input(field, f.Must[field.Name]))
+		in := input(field, f.Must[field.Name])
+		if text, ok := in.Element.(*slack.PlainTextInputBlockElement); ok && len(names) == 1 {
+			text.FocusOnLoad = true
+		}
+		v.Blocks.BlockSet = append(v.Blocks.BlockSet, in)
 	}
 	if len(v.Blocks.BlockSet) == 0 {
 		v.Blocks.BlockSet = []slack.Block{slack.NewSectionBlock(plain("Sure?"), nil, nil)}
@@ -76,7 +80,7 @@ func View(f commands.Form) slack.ModalViewRequest {
 func input(f outbox.Field, must string) *slack.InputBlock {
 	hint := f.Help
 	if must != "" && hint == "" {
-		hint = "Type " + must + " exactly."
+		hint = "Exactly like that, capitals included."
 	}
 	b := slack.NewInputBlock(f.Name, plain(orElse(orElse(line(f.Label, 200), line(f.Name, 200)), "Value")), nil, element(f))
 	if h := line(hint, 500); h != "" {
