@@ -235,3 +235,20 @@ func FuzzBlocks(f *testing.F) {
 		View(raw, "/view")
 	})
 }
+
+// Checks run in many goroutines at once; the race detector watches.
+func TestConcurrentChecks(t *testing.T) {
+	t.Parallel()
+	raw := json.RawMessage(`[{"type":"context","elements":[` + mrkdwn("x") + `]},` + accessory(`{"type":"static_select","options":`+repeat(opt, 3)+`}`) + `]`)
+	for i := range 8 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			for range 50 {
+				if p := Blocks(Complete(raw, func() string { return "id-" + fmt.Sprint(i) }), Message, ""); len(p) == 0 {
+					t.Error("the same made-up id twice was accepted")
+				}
+				View(raw, "/view")
+			}
+		})
+	}
+}

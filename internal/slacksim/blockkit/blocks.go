@@ -144,6 +144,7 @@ func init() {
 		b.fields = b.fields.with(shape{"block_id": may(str(lim("block_id")))})
 		blockTypes[name] = b
 	}
+	settled = true
 }
 
 // block checks one block of a surface.

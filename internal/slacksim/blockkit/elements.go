@@ -26,6 +26,7 @@ var (
 	textHint    = may(plain(lim("plain_text_input.placeholder")))
 	id          = str(limit{})
 	ids         = list(limit{}, id)
+	contextText = anyText(limit{})
 )
 
 // common are the fields of every interactive element.
@@ -168,7 +169,7 @@ func elementIn(place int) check {
 		}
 		name, _ := kind.(string)
 		if place == inContext && (name == "plain_text" || name == "mrkdwn") {
-			anyText(limit{})(c, at, v)
+			contextText(c, at, v)
 			return
 		}
 		e, known := elements[name]
