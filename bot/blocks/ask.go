@@ -27,6 +27,9 @@ func ask(a outbox.Ask, at time.Time) Message {
 		p.markup(outcome(a, at))
 	}
 	p.markup(whereLine(a, env))
+	if !open && len(a.Impact) > 3 {
+		a.Impact = a.Impact[:3] // the rest helped to decide
+	}
 	p.plainLines(effectLines(a))
 	p.markup(arguments(a))
 	if open {
@@ -114,7 +117,7 @@ func effectLines(a outbox.Ask) []string {
 		for i, s := range a.Reasons {
 			why[i] = line(s, 300)
 		}
-		lines = append(lines, "Why this is asked: "+cut(strings.Join(why, "; "), 900))
+		lines = append(lines, "Note: "+cut(strings.Join(why, "; "), 900))
 	}
 	return lines
 }
