@@ -169,7 +169,9 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 	f.now = nil
 	done := inside.after(s.ID, seen)
 	failed := inside.after(s.ID, mayLackResult)
-	go_ := func(next Next, way presence, fallthrough_ bool) {
+	// lead moves the flow along one way; goesOn says what a target that was left
+	// out means.
+	lead := func(next Next, way presence, goesOn bool) {
 		switch {
 		case next.Goto != "":
 			if to, ok := c.places[next.Goto]; ok && c.later[next.Goto] && to.section == s.Section {
@@ -185,7 +187,7 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 				f.now = joined(f.now, way)
 			}
 		case next.Word == "stop" || next.Word == "rollback":
-		case next.Word == "" && !fallthrough_:
+		case next.Word == "" && !goesOn:
 		default:
 			f.now = joined(f.now, way)
 		}
@@ -194,17 +196,17 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 	case s.Do == "end":
 	case s.Decide != nil:
 		for _, row := range s.Decide.Rows {
-			go_(row.Next, done, true)
+			lead(row.Next, done, true)
 		}
 	case s.Run != nil && s.Run.Then == "end":
 	default:
-		go_(s.Then, done, true)
+		lead(s.Then, done, true)
 	}
 	// A child that is run on failure and then has the step tried again leads to
 	// success, which is accounted for.
-	go_(s.OnFail, failed, false)
+	lead(s.OnFail, failed, false)
 	if s.Group != nil && s.Group.OnFail != nil && s.OnFail.zero() {
-		go_(*s.Group.OnFail, failed, false)
+		lead(*s.Group.OnFail, failed, false)
 	}
 	if skippable {
 		f.now = joined(f.now, before.after(s.ID, mayLackResult))

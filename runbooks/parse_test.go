@@ -2,6 +2,7 @@ package runbooks_test
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"opsbot/runbooks"
@@ -38,5 +39,50 @@ func TestExamples(t *testing.T) {
 	}
 	if _, problems := runbooks.Parse("high-error-rate.md", text, catalog(t)); len(problems) > 0 {
 		t.Errorf("Parse() has problems:\n%v", problems)
+	}
+}
+
+// Files that are made to be expensive are read like any other: whatever is
+// wrong with them is said, and reading comes to an end.
+func TestHostileFiles(t *testing.T) {
+	t.Parallel()
+	files := hostile()
+	files["too long"] = strings.Repeat("x\n", 200<<10)
+	files["not text"] = "---\n\xff\n---\n"
+	files["a byte order mark"] = "\ufeff---\n---\n"
+	files["nothing"] = ""
+	files["NUL"] = "---\n\x00\n---\n"
+	for name, text := range files {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rb, problems := runbooks.Parse("x.md", []byte(text), catalog(t))
+			if rb == nil && problems.Err() == nil {
+				t.Errorf("Parse() = nil with problems %v", problems)
+			}
+			if len(problems) > 100 {
+				t.Errorf("there are %d problems, want at most 100", len(problems))
+			}
+		})
+	}
+}
+
+// The complete runbook in the authors' reference is one.
+func TestReferenceExample(t *testing.T) {
+	t.Parallel()
+	reference, err := os.ReadFile("../docs/runbook-format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(reference), "````markdown\n")
+	example, _, ok2 := strings.Cut(rest, "````\n")
+	if !ok || !ok2 {
+		t.Fatal("the reference has no example")
+	}
+	rb, problems := runbooks.Parse("example.md", []byte(example), catalog(t))
+	if len(problems) > 0 {
+		t.Errorf("the example has problems:\n%v", problems)
+	}
+	if rb != nil && (len(rb.Steps) != 1 || len(rb.Steps[0].Items) != 2) {
+		t.Errorf("the example has steps %v, want one with two items", rb.Steps)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-
-	"github.com/expr-lang/expr/types"
 )
 
 // maxList is how many elements of a list expressions see; the rest is cut off,
@@ -204,54 +202,6 @@ func paramShape(p Param) *shape {
 		return s.nullable()
 	}
 	return s
-}
-
-// static gives the shape as the expression checker's type.
-func (s *shape) static() types.Type {
-	if s == nil {
-		return types.Any
-	}
-	if s.null {
-		switch s.kind {
-		case boolKind:
-			return types.TypeOf((*bool)(nil))
-		case intKind:
-			return types.TypeOf((*int)(nil))
-		case floatKind:
-			return types.TypeOf((*float64)(nil))
-		case stringKind:
-			return types.TypeOf((*string)(nil))
-		case durationKind:
-			return types.TypeOf((*time.Duration)(nil))
-		case timeKind:
-			return types.TypeOf((*time.Time)(nil))
-		}
-	}
-	switch s.kind {
-	case boolKind:
-		return types.Bool
-	case intKind:
-		return types.Int
-	case floatKind:
-		return types.Float64
-	case stringKind:
-		return types.String
-	case durationKind:
-		return types.TypeOf(time.Duration(0))
-	case timeKind:
-		return types.TypeOf(time.Time{})
-	case listKind:
-		return types.Array(s.elem.static())
-	case recordKind:
-		m := types.Map{}
-		for name, f := range s.fields {
-			m[name] = f.static()
-		}
-		return m
-	case dictKind:
-		return types.Map{types.Extra: s.elem.static()}
-	}
-	return types.Any
 }
 
 // fit brings v into the form that the shape promises: ints are int, floats are
