@@ -341,8 +341,8 @@ func (r *Router) standing(run *engine.Run) string {
 		text += ", started by " + who
 	}
 	text += " " + ago(r.now().Sub(run.Created)) + " ago."
-	if run.State.Ended() && run.Outcome != "" {
-		text += " " + sentence(run.Outcome)
+	if outcome := sentence(run.Outcome); run.State.Ended() && outcome != "Done." {
+		text = strings.TrimSpace(text + " " + outcome)
 	}
 	return text
 }
