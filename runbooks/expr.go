@@ -86,7 +86,7 @@ type Expr struct {
 	steps   map[string]bool // steps that it looks into
 	secrets []string
 	refs    []reference
-	tree    ast.Node
+	tree    ast.Node // while the file is checked
 }
 
 // A reference is a place where an expression names a step.
@@ -346,6 +346,7 @@ func (p *parser) compile(s snippet, in *names) *Expr {
 		return nil
 	}
 	e.tree = tree.Node
+	p.compiled = append(p.compiled, e)
 	p.referred(e.refs)
 	return e
 }

@@ -30,6 +30,7 @@ type parser struct {
 	reportFence fence
 	stepCount   int
 	exprCount   int
+	compiled    []*Expr
 	paramsAre   *shape
 	estimateAt  Pos
 	titleAt     Pos
@@ -87,6 +88,10 @@ func (p *parser) parse() {
 	sections := p.markdown(first)
 	drafts := p.outline(sections)
 	p.check(drafts)
+	// A server keeps many runbooks; their programs are all it needs.
+	for _, e := range p.compiled {
+		e.tree, e.refs = nil, nil
+	}
 }
 
 func (p *parser) problem(at Pos, code, message, hint string) {
