@@ -39,6 +39,7 @@ var allowed = map[string][]string{
 	"internal/slacksim/blockkit": {},
 	"internal/slacksim/page":     {"internal/slacksim", "internal/slacksim/page/kit"},
 	"internal/slacksim/page/kit": {},
+	"internal/slacksim/pagetest": {},
 	"internal/store":             {"runbooks", "runbooks/engine", "internal/access", "internal/fault", "internal/inbox", "internal/outbox"},
 	"internal/store/storetest":   {"internal/store"},
 }

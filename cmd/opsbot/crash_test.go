@@ -85,6 +85,9 @@ func TestKillAtEveryBoundary(t *testing.T) {
 						return false
 					}
 				})
+				if status, ok := bot.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+					t.Fatalf("the bot ended with %v, not by kill -9", bot.err)
+				}
 				marked := slices.Index(boundaries, at) >= slices.Index(boundaries, "acted:clear")
 				if marked {
 					h.mark()

@@ -52,8 +52,9 @@ func run(ctx context.Context, args []string, c *common) int {
 	root.SetOut(std.Out)
 	root.SetErr(std.Err)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitWell
+	var e exit
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) && !errors.As(err, &e) {
+		return exitWell // a stop that was asked for is no failure
 	}
 	code := exitCode(err)
 	if text := describe(err); text != "" {
@@ -151,11 +152,11 @@ Start with:  opsbot demo`,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				text := fmt.Sprintf("there is no command %q", args[0])
-				if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-					text += fmt.Sprintf("; did you mean %q?", near[0])
+				near := "."
+				if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+					near = fmt.Sprintf("; did you mean %q?", names[0])
 				}
-				return usage("%s. Run 'opsbot help' for the list", text)
+				return usage("there is no command %q%s Run 'opsbot help' for the list", args[0], near)
 			}
 			return cmd.Help()
 		},
