@@ -37,8 +37,10 @@ type sender struct {
 	owner string
 	log   *slog.Logger
 
-	mu    sync.Mutex
-	under map[int64]bool // ids under way here
+	mu sync.Mutex
+	// under holds the ids under way here, and what was leased of the same id a
+	// moment before that was noted as done.
+	under map[int64]*outbox.Delivery
 	freed chan struct{}
 	wake  time.Time            // when the earliest notice that was put back is due
 	told  map[string]time.Time // when an unreachable channel was last explained
@@ -47,7 +49,7 @@ type sender struct {
 
 // Serve delivers until ctx ends, and then for a moment longer what is due.
 func (s *sender) Serve(ctx context.Context) error {
-	s.under, s.told = map[int64]bool{}, map[string]time.Time{}
+	s.under, s.told = map[int64]*outbox.Delivery{}, map[string]time.Time{}
 	s.freed = make(chan struct{}, 1)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -97,15 +99,16 @@ func (s *sender) begin(ctx context.Context) (int, error) {
 	}
 	began := 0
 	for _, d := range due {
-		s.mu.Lock()
-		twice := s.under[d.ID]
-		s.under[d.ID] = true
-		s.mu.Unlock()
-		if twice {
-			continue // its lease ran out while it was being looked for
-		}
 		began++
-		s.done.Go(func() { s.run(ctx, d) })
+		s.mu.Lock()
+		_, busy := s.under[d.ID]
+		if s.under[d.ID] = nil; busy {
+			s.under[d.ID] = &d // its turn comes within moments
+		}
+		s.mu.Unlock()
+		if !busy {
+			s.done.Go(func() { s.run(ctx, d) })
+		}
 	}
 	return began, nil
 }
@@ -126,18 +129,34 @@ func (s *sender) nap() time.Duration {
 	return sendPoll
 }
 
+// run delivers a notice, and what was leased under its id meanwhile.
 func (s *sender) run(ctx context.Context, d outbox.Delivery) {
+	for {
+		s.attempt(ctx, d)
+		s.mu.Lock()
+		next := s.under[d.ID]
+		if next != nil {
+			s.under[d.ID] = nil
+		} else {
+			delete(s.under, d.ID)
+		}
+		s.mu.Unlock()
+		if next == nil {
+			break
+		}
+		d = *next
+	}
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}
+
+func (s *sender) attempt(ctx context.Context, d outbox.Delivery) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("panic while a notice was delivered", "notice", d.ID, "panic", r)
 			s.drop(ctx, d, fmt.Sprintf("panic: %v", r), nil)
-		}
-		s.mu.Lock()
-		delete(s.under, d.ID)
-		s.mu.Unlock()
-		select {
-		case s.freed <- struct{}{}:
-		default:
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, leaseUse)
