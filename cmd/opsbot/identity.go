@@ -2,12 +2,9 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 
 	"opsbot/internal/access"
 )
@@ -33,26 +30,3 @@ func (i identities) actor(uid int) (access.Actor, string) {
 
 // self is the person who runs this process.
 func (i identities) self() (access.Actor, string) { return i.actor(os.Getuid()) }
-
-// peerUID asks the kernel who is at the other end of a Unix socket.
-func peerUID(conn net.Conn) (int, error) {
-	uc, ok := conn.(*net.UnixConn)
-	if !ok {
-		return 0, fmt.Errorf("not a Unix socket: %T", conn)
-	}
-	raw, err := uc.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, credErr
-	}
-	return int(cred.Uid), nil
-}

@@ -112,7 +112,11 @@ func route[In, Out any](mux *http.ServeMux, s *controlServer, verb string, work 
 		var a answer
 		var in In
 		out, err := func() (out Out, err error) {
-			uid, err := peerUID(r.Context().Value(peerKey{}).(net.Conn))
+			conn, ok := r.Context().Value(peerKey{}).(*net.UnixConn)
+			if !ok {
+				return out, errors.New("the control socket is no Unix socket")
+			}
+			uid, err := peerUID(conn)
 			if err != nil {
 				return out, fmt.Errorf("ask who is at the socket: %w", err)
 			}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // registers "sqlite"
 
 	"opsbot/internal/fault"
@@ -19,8 +20,8 @@ import (
 
 // lite is the writing side of a SQLite store.
 type lite struct {
-	lock   *os.File // holds the file lock; nil when read-only
-	db     *sql.DB  // of the one write connection; nil when read-only
+	lock   *flock.Flock // holds the file lock; nil when read-only
+	db     *sql.DB      // of the one write connection; nil when read-only
 	writer *writer
 }
 
@@ -94,27 +95,32 @@ func openFile(path string, params ...string) (*sql.DB, error) {
 
 // own takes the file lock that makes this process the database's owner. The
 // lock goes with the process, however that ends.
-func own(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+func own(path string) (*flock.Flock, error) {
+	lock := flock.New(path+".lock", flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 		return nil, fileFault(path, err)
+	case err != nil:
+		return nil, fault.New(fault.Unavailable, "The database %s cannot be locked.", path).
+			Hinted("Put it on a local disk.").Because(err)
+	case !got:
+		return nil, &OwnedError{File: path, Socket: Socket(path), Owner: owner(path)}
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fault.New(fault.Unavailable, "The database %s cannot be locked.", path).
-				Hinted("Put it on a local disk.").Because(err)
-		}
-		who, _ := io.ReadAll(io.LimitReader(f, 200)) // only to be told to people
-		return nil, &OwnedError{File: path, Socket: Socket(path), Owner: strings.TrimSpace(string(who))}
+	// Only to be told to people; Windows lets nobody write to a locked file.
+	_ = os.WriteFile(lock.Path(), fmt.Appendf(nil, "process %d\n", os.Getpid()), 0o600)
+	return lock, nil
+}
+
+// owner is what the owning process wrote about itself; it is empty where that cannot be read.
+func owner(path string) string {
+	f, err := os.Open(path + ".lock")
+	if err != nil {
+		return ""
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(f, "process %d\n", os.Getpid())
-		if err != nil {
-			return nil, errors.Join(fileFault(path, err), f.Close())
-		}
-	}
-	return f, nil
+	defer f.Close()
+	who, _ := io.ReadAll(io.LimitReader(f, 200))
+	return strings.TrimSpace(string(who))
 }
 
 // Socket is the path of the Unix socket at which the owner of a SQLite file
