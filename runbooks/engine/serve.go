@@ -144,11 +144,11 @@ func (e *Engine) sweep(ctx context.Context) {
 }
 
 func (e *Engine) attend(ctx context.Context) error {
-	now, err := e.tune(ctx)
-	if err != nil {
-		return err
-	}
 	for {
+		now, err := e.tune(ctx)
+		if err != nil {
+			return err
+		}
 		ids, err := e.store.Overdue(ctx, sweepBatch)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"opsbot/internal/access"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
+	"opsbot/internal/store/storetest"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
 )
@@ -50,7 +51,11 @@ then: { end: failed }
 
 func TestFromStartToReport(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, fix)
+	storetest.EachURL(t, fromStartToReport)
+}
+
+func fromStartToReport(t *testing.T, url string) {
+	b := newBenchOn(t, url, fix)
 	b.serve()
 	run := b.start("fix")
 	confirm := b.asked(run, engine.Confirm)

@@ -272,8 +272,8 @@ func (e *Engine) expire(ctx context.Context, id string, now time.Time) error {
 		return err
 	}
 	rb, err := e.runbook(found)
-	if err != nil {
-		return err
+	if err != nil { // it expires all the same
+		e.log.Error("cannot read the runbook of a run that waits", "run", id, "err", err)
 	}
 	_, err = e.store.Update(ctx, id, nil, func(r *Run) (Change, error) {
 		var c Change
@@ -320,6 +320,10 @@ func (r *Run) lapse(a *Approval, c *Change, now time.Time) {
 
 // reminder is said once, to those who may decide.
 func reminder(r *Run, rb *runbooks.Runbook, a *Approval, now time.Time) outbox.Line {
+	step := a.Card.StepTitle
+	if rb != nil {
+		step = name(rb.Step(a.Step))
+	}
 	return outbox.Line{Users: a.Card.Users, Groups: a.Card.Groups, Text: fmt.Sprintf("R%d on %s still waits for an answer about %s. %s left.",
-		r.Number, r.Environment, name(rb.Step(a.Step)), upper(short(a.Expires.Sub(now).Round(time.Minute))))}
+		r.Number, r.Environment, step, upper(short(a.Expires.Sub(now).Round(time.Minute))))}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/internal/store"
+	"opsbot/internal/store/storetest"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
 )
@@ -260,7 +260,7 @@ var (
 type bench struct {
 	t      testing.TB
 	world  *world
-	file   string
+	url    string // of the database
 	db     *store.Store
 	runs   engine.Store // what the engine sees
 	engine *engine.Engine
@@ -296,10 +296,16 @@ func step(title, yaml string) string {
 	return fmt.Sprintf("\n## %s\n\nProse.\n\n```yaml step\n%s\n```\n", title, strings.TrimSpace(yaml))
 }
 
-// newBench opens a fresh database and loads the runbooks, which must be sound.
+// newBench is newBenchOn a fresh SQLite database.
 func newBench(t testing.TB, docs ...string) *bench {
 	t.Helper()
-	b := &bench{t: t, world: newWorld(), file: filepath.Join(t.TempDir(), "opsbot.db"), poke: make(chan struct{}, 1), stop: func() {}}
+	return newBenchOn(t, storetest.SQLite(t), docs...)
+}
+
+// newBenchOn opens the database and loads the runbooks, which must be sound.
+func newBenchOn(t testing.TB, url string, docs ...string) *bench {
+	t.Helper()
+	b := &bench{t: t, world: newWorld(), url: url, poke: make(chan struct{}, 1), stop: func() {}}
 	var err error
 	if b.catlog, err = runbooks.NewCatalog(actions); err != nil {
 		t.Fatal(err)
@@ -330,7 +336,7 @@ func newBench(t testing.TB, docs ...string) *bench {
 // open opens the database, as a start of the process does.
 func (b *bench) open() {
 	b.t.Helper()
-	db, err := store.Open(context.Background(), "sqlite:"+b.file, store.Options{})
+	db, err := store.Open(context.Background(), b.url, store.Options{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
