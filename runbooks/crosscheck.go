@@ -1,16 +1,12 @@
 package runbooks
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
-
-func asPathError(err error, p **fs.PathError) bool { return errors.As(err, p) }
 
 // A link is a place where a runbook names another.
 type link struct {

@@ -1,6 +1,7 @@
 package runbooks
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -75,9 +76,19 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 	return l, problems
 }
 
+// With returns the library with further runbooks in it, each in the place of
+// one of the same name, and what does not fit together then.
+func (l *Library) With(more ...*Runbook) (*Library, Problems) {
+	bySlug := map[string]*Runbook{}
+	for _, rb := range slices.Concat(l.All(), more) {
+		bySlug[rb.Slug] = rb
+	}
+	return newLibrary(bySlug)
+}
+
 func reason(err error) string {
 	var p *fs.PathError
-	if ok := asPathError(err, &p); ok {
+	if errors.As(err, &p) {
 		return p.Err.Error()
 	}
 	return err.Error()

@@ -42,7 +42,9 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 	if err := problems.Err(); err != nil {
 		return nil, exit{exitUsage, fmt.Errorf("the runbooks have errors; nothing was started:\n%w", err)}
 	}
-	for _, p := range problems {
+	// What does not fit to this server concerns one runbook, not all of them:
+	// a start of it is refused with the reason.
+	for _, p := range append(problems, library.Check(serverOf(cfg))...) {
 		log.Warn("runbook", "problem", p.String())
 	}
 	systems, err := openSystems(ctx, cfg, log)

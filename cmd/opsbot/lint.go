@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,28 +64,21 @@ func lint(c *common, paths []string, format string) error {
 	if err != nil {
 		return err
 	}
-	var problems runbooks.Problems
-	checked := 0
-	if len(paths) == 0 {
-		if err := foldersExist(cfg.Runbooks); err != nil {
+	if err := foldersExist(cfg.Runbooks); err != nil {
+		return err
+	}
+	lib, problems := loadLibrary(cfg, catalog)
+	files := namesOf(lib.All())
+	if len(paths) > 0 {
+		if lib, files, problems, err = parseFiles(lib, catalog, paths); err != nil {
 			return err
 		}
-		var lib *runbooks.Library
-		lib, problems = loadLibrary(cfg, catalog)
-		checked = len(lib.All())
-	} else {
-		files, err := markdownFiles(paths)
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return exit{exitUsage, fmt.Errorf("read %s: %w", file, err)}
+	}
+	if c.file != "" {
+		for _, p := range lib.Check(serverOf(cfg)) {
+			if slices.Contains(files, p.File) {
+				problems = append(problems, p)
 			}
-			_, found := runbooks.Parse(file, text, catalog)
-			problems = append(problems, found...)
-			checked++
 		}
 	}
 	if err := write(problems, c.std.Out); err != nil {
@@ -92,11 +87,59 @@ func lint(c *common, paths []string, format string) error {
 	if problems.Err() != nil {
 		return exit{code: exitFailed}
 	}
-	fmt.Fprintf(c.std.Err, "%d runbooks checked, no errors\n", checked)
+	fmt.Fprintf(c.std.Err, "%d runbooks checked, no errors\n", len(files))
 	if c.file == "" {
 		fmt.Fprintln(c.std.Err, "without --config, groups, named commands and named SQL were not checked")
 	}
 	return nil
+}
+
+// parseFiles checks files by themselves, and how they fit to the runbooks of
+// the library.
+func parseFiles(lib *runbooks.Library, catalog *runbooks.Catalog, paths []string) (*runbooks.Library, []string, runbooks.Problems, error) {
+	files, err := markdownFiles(paths)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var parsed []*runbooks.Runbook
+	var problems runbooks.Problems
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, nil, nil, exit{exitUsage, fmt.Errorf("read %s: %w", file, err)}
+		}
+		rb, found := runbooks.Parse(file, text, catalog)
+		problems = append(problems, found...)
+		if rb != nil {
+			parsed = append(parsed, rb)
+		}
+	}
+	lib, found := lib.With(parsed...)
+	for _, p := range found {
+		if slices.Contains(files, p.File) {
+			problems = append(problems, p)
+		}
+	}
+	return lib, files, problems, nil
+}
+
+func namesOf(rbs []*runbooks.Runbook) []string {
+	files := make([]string, len(rbs))
+	for i, rb := range rbs {
+		files[i] = rb.File
+	}
+	return files
+}
+
+// serverOf is what runbooks can be compared with.
+func serverOf(cfg *config.Config) runbooks.Server {
+	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Today: time.Now()}
+	for _, env := range cfg.Environments {
+		for _, conn := range env.Connections {
+			s.Commands = slices.AppendSeq(s.Commands, maps.Keys(conn.Commands))
+		}
+	}
+	return s
 }
 
 func foldersExist(dirs []string) error {
