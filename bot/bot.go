@@ -22,7 +22,7 @@ import (
 	"opsbot/internal/outbox"
 )
 
-// Options say what a Bot works with. Only Alone and Log may be left out.
+// Options say what a Bot works with. Only Alone, Mentions and Log may be left out.
 type Options struct {
 	Workspace *Workspace
 	Inbox     inbox.Queue
@@ -32,7 +32,9 @@ type Options struct {
 	// there can be one process only, and the other would get commands that
 	// nobody here ever sees.
 	Alone bool
-	Log   *slog.Logger // nil: the workspace's
+	// Mentions says which groups can be pinged; the zero value pings none.
+	Mentions Mentions
+	Log      *slog.Logger // nil: the workspace's
 }
 
 // A Bot connects the queues and the handler with a workspace. Use New.
@@ -57,7 +59,7 @@ func New(o Options) *Bot {
 	b := &Bot{w: o.Workspace, log: log}
 	b.listener = &listener{w: o.Workspace, inbox: o.Inbox, log: log, draining: &b.draining, alone: o.Alone, refused: refused}
 	b.worker = &worker{w: o.Workspace, inbox: o.Inbox, handler: o.Handler, owner: owner, log: log, refused: refused}
-	b.sender = &sender{w: o.Workspace, queue: o.Outbox, owner: owner, log: log}
+	b.sender = &sender{w: o.Workspace, queue: o.Outbox, owner: owner, log: log, mentions: o.Mentions}
 	return b
 }
 

@@ -37,6 +37,8 @@ type sender struct {
 	owner string
 	log   *slog.Logger
 
+	mentions Mentions
+
 	mu sync.Mutex
 	// under holds the ids under way here, and what was leased of the same id a
 	// moment before that was noted as done.
@@ -177,7 +179,7 @@ func (s *sender) deliver(ctx context.Context, d outbox.Delivery) {
 		}
 	}
 	d.Notice = n
-	m := blocks.Render(n.Content, time.Now())
+	m := blocks.Render(s.mentions.resolve(ctx, n.Content), time.Now())
 	switch {
 	case n.Only != "":
 		s.deliverEphemeral(ctx, d, m)

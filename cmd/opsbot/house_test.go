@@ -28,14 +28,20 @@ type house struct {
 	work *workspace
 	ill  *patient.Patient
 	dir  string
-	file string // opsbot.yaml
+	file string     // opsbot.yaml
+	log  syncBuffer // of every bot that this process served
 }
 
 // newHouse sets one up; it is gone at the end of the test.
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return newHouseWith(t, patient.Options{})
+}
+
+func newHouseWith(t *testing.T, o patient.Options) *house {
+	t.Helper()
 	ctx := t.Context()
-	ill, err := patient.Start(ctx, patient.Options{})
+	ill, err := patient.Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +89,9 @@ func (h *house) serve() (stop func()) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	var log syncBuffer
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, &common{std: Streams{Out: &log, Err: &log}}, cfg) }()
+	go func() { done <- serve(ctx, &common{std: Streams{Out: &h.log, Err: &h.log}}, cfg) }()
 	var once sync.Once
 	stop = func() {
 		once.Do(func() {
@@ -95,7 +100,7 @@ func (h *house) serve() (stop func()) {
 				h.t.Errorf("serve returned %v", err)
 			}
 			if h.t.Failed() {
-				h.t.Logf("the bot's log:\n%s", log.String())
+				h.t.Logf("the bot's log:\n%s", h.log.String())
 			}
 		})
 	}

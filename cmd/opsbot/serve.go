@@ -47,7 +47,8 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		return err
 	}
 	defer db.Close()
-	a, err := openApp(ctx, c, cfg, db, workspace.Directory(db.Groups(), usergroupFallback(cfg)), log, registry)
+	people := workspace.Directory(db.Groups(), usergroupFallback(cfg))
+	a, err := openApp(ctx, c, cfg, db, people, log, registry)
 	if err != nil {
 		return err
 	}
@@ -75,6 +76,7 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 	edge := bot.New(bot.Options{
 		Workspace: workspace, Inbox: db.Inbox(), Outbox: db.Outbox(),
 		Handler: &commands.Router{Runs: a.engine}, Alone: lite, Log: log,
+		Mentions: bot.Mentions{Directory: people, Handles: usergroups(cfg)},
 	})
 	services = append(services, service{"slack", edge.Serve})
 	log.Info("opsbot starts", "version", versionText(), "runbooks", len(a.library.All()), "environments", len(cfg.Environments))
@@ -117,6 +119,17 @@ func usergroupFallback(cfg *config.Config) map[string][]string {
 		}
 	}
 	return members
+}
+
+// usergroups are the handles of the groups that are Slack user groups.
+func usergroups(cfg *config.Config) map[string]string {
+	handles := map[string]string{}
+	for name, g := range cfg.Groups {
+		if g.Usergroup != "" {
+			handles[name] = g.Usergroup
+		}
+	}
+	return handles
 }
 
 // slackReady says why the Slack edge is not ready, if it is not.

@@ -31,6 +31,9 @@ func TestCacheFix(t *testing.T) {
 
 	// The starter's own approval is refused with a reason; a stranger's too.
 	review := h.find("UANN", "Remove up to", "Approve")
+	if !strings.Contains(string(review.Blocks), "<!subteam^S") {
+		t.Errorf("the review pings nobody: %s", review.Blocks)
+	}
 	h.click("ann", review, "Approve")
 	h.find("UANN", "started")
 	h.click("dan", review, "Approve")
