@@ -92,7 +92,7 @@ func literal(pattern string) string {
 
 const (
 	// shown is how many keys a card gives as examples.
-	shown = 10
+	shown = 3
 	// asked is how many keys are asked for their lifetime.
 	asked = 1000
 	// many keys are a reason to look twice.
@@ -200,10 +200,10 @@ func (a *FlushArgs) impact(doomed, matched, total int, types map[string]int) []s
 				others[name] = n
 			}
 		}
-		lines = append(lines, fmt.Sprintf("keeps %s that match but are of another type (%s)", things(kept, "key"), typesText(others)))
+		lines = append(lines, fmt.Sprintf("keeps %s of another type (%s)", things(kept, "matching key"), typesText(others)))
 	}
 	if rest := total - matched; rest > 0 {
-		lines = append(lines, fmt.Sprintf("leaves %s that do not match", things(rest, "key")))
+		lines = append(lines, fmt.Sprintf("leaves %s alone", things(rest, "other key")))
 	}
 	return lines
 }

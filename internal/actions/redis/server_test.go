@@ -299,8 +299,8 @@ func TestFlushPrefix(t *testing.T) {
 		t.Errorf("preview = %+v", p)
 	}
 	if p.Impact[0] != "removes 7,000 of 7,012 keys: type string, matching app_*" ||
-		p.Impact[1] != "keeps 2 keys that match but are of another type (1 hash, 1 list)" ||
-		p.Impact[2] != "leaves 10 keys that do not match" {
+		p.Impact[1] != "keeps 2 matching keys of another type (1 hash, 1 list)" ||
+		p.Impact[2] != "leaves 10 other keys alone" {
 		t.Errorf("impact = %q", p.Impact)
 	}
 	if len(p.Live) != 2 || p.Live[0].Number != 7000 || p.Live[0].Tolerance != runbooks.Within10Percent || p.Live[1].Tolerance != runbooks.Exact || p.Live[1].Text == "" {
