@@ -146,8 +146,14 @@ func (p Policy) Members(ctx context.Context, people Directory, groups ...string)
 	return fit, nil
 }
 
-// either joins group names as people read them: "oncall, sre or dba".
-func either(names []string) string {
+// either joins group names as people read them, each once: "oncall, sre or dba".
+func either(groups []string) string {
+	var names []string
+	for _, g := range groups {
+		if !slices.Contains(names, g) {
+			names = append(names, g)
+		}
+	}
 	if len(names) == 1 {
 		return names[0]
 	}
