@@ -147,11 +147,11 @@ func (t *terminal) follow(ctx context.Context, ref string) error {
 			if ask.State != string(engine.Open) {
 				continue
 			}
-			t.con.showAsk(ask)
 			if !mayAnswer(run, ask, me) {
 				t.con.once("wait "+ask.Approval, t.waitingFor(ask))
 				continue
 			}
+			t.con.showAsk(ask)
 			if err := t.answer(ctx, run.ID, ask); err != nil {
 				return t.left(ctx, run, err)
 			}
@@ -172,7 +172,8 @@ func mayAnswer(run *engine.Run, ask outbox.Ask, me access.Actor) bool {
 
 func (t *terminal) waitingFor(ask outbox.Ask) string {
 	who := strings.Join(append(append([]string{}, ask.Groups...), ask.Users...), " or ")
-	return fmt.Sprintf("  Waiting for %s, not the starter. In another person's terminal:\n    opsbot runs approve R%d%s\n  or the buttons in Slack.", who, ask.Number, t.hint)
+	return fmt.Sprintf("\n  %s\n    Waiting for %s, not for the starter, until %s (%d of %d approvals).\n    From another person's terminal, or with the buttons in Slack:\n      opsbot runs approve R%d%s",
+		ask.Question, who, ask.Expires.UTC().Format("15:04 UTC"), approvals(ask), ask.Needed, ask.Number, t.hint)
 }
 
 // answer asks one question and passes the answer on. The question is given up

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"opsbot/internal/outbox"
 )
@@ -32,7 +31,6 @@ type console struct {
 	out   io.Writer
 	lines <-chan string // what is typed; closed at the end of the input
 	shown map[string]string
-	now   func() time.Time
 }
 
 func newConsole(in io.Reader, out io.Writer) *console {
@@ -44,7 +42,7 @@ func newConsole(in io.Reader, out io.Writer) *console {
 			lines <- scanner.Text()
 		}
 	}()
-	return &console{out: out, lines: lines, shown: map[string]string{}, now: time.Now}
+	return &console{out: out, lines: lines, shown: map[string]string{}}
 }
 
 func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
@@ -73,14 +71,14 @@ func (c *console) card(card outbox.RunCard) {
 }
 
 func stepLine(s outbox.StepLine) string {
-	line := fmt.Sprintf("%-11s %s", marks[s.Mark], s.Title)
+	line := fmt.Sprintf("%-18s %s", marks[s.Mark], s.Title)
 	if s.Found != "" {
 		line += ": " + s.Found
 	}
 	return line
 }
 
-// ask shows an open question. yes answers a plain confirm without asking.
+// showAsk shows an open question, again whenever it has changed.
 func (c *console) showAsk(a outbox.Ask) {
 	var b strings.Builder
 	line := func(label, text string) {
@@ -111,7 +109,7 @@ func (c *console) showAsk(a outbox.Ask) {
 		line("approvals", fmt.Sprintf("%d of %d", approvals(a), a.Needed))
 	}
 	if !a.Expires.IsZero() {
-		line("time left", a.Expires.Sub(c.now()).Round(time.Second).String())
+		line("until", a.Expires.UTC().Format("15:04 UTC")+"; no answer means no")
 	}
 	if a.Digest != "" {
 		line("digest", a.Digest[:min(12, len(a.Digest))])
