@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks/engine"
 )
@@ -228,7 +229,7 @@ func (t *terminal) review(ctx context.Context, ref string, approve bool, why str
 		t.con.say("R%d: your answer is on record; the run is %s.", after.Number, after.State)
 		return nil
 	}
-	return exit{exitFailed, fmt.Errorf("R%d has no open review", view.Run.Number)}
+	return fault.New(fault.Conflict, "R%d has no open review.", view.Run.Number)
 }
 
 func writeJSON(w io.Writer, v any) error {

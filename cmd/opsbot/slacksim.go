@@ -55,8 +55,6 @@ type workspace struct {
 	sim      *slacksim.Server
 	listener net.Listener
 	handler  http.Handler
-	roles    map[string]string
-	people   []string
 }
 
 // openWorkspace listens on addr and fills a simulated Slack with the four
