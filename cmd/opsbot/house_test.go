@@ -242,10 +242,15 @@ func (h *house) view(person string) slacksim.View {
 // opsbot runs one command line as a terminal would, in this process.
 func (h *house) opsbot(stdin string, args ...string) (code int, out, errs string) {
 	h.t.Helper()
+	return h.opsbotWith(h.file, stdin, args...)
+}
+
+func (h *house) opsbotWith(file, stdin string, args ...string) (code int, out, errs string) {
+	h.t.Helper()
 	var o, e syncBuffer
 	ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Minute)
 	defer cancel()
-	code = Main(ctx, append(args, "--config", h.file), Streams{In: strings.NewReader(stdin), Out: &o, Err: &e})
+	code = Main(ctx, append(args, "--config", file), Streams{In: strings.NewReader(stdin), Out: &o, Err: &e})
 	return code, o.String(), e.String()
 }
 
