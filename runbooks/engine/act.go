@@ -76,6 +76,7 @@ func (w *worker) haltable(ctx context.Context, cancel context.CancelCauseFunc) f
 	w.mu.Lock()
 	w.halt = cancel
 	w.mu.Unlock()
+	id := w.run.ID // w.run is the worker's own: it is replaced with each commit
 	tick := time.NewTicker(stopPollEvery)
 	done := make(chan struct{})
 	go func() {
@@ -87,7 +88,7 @@ func (w *worker) haltable(ctx context.Context, cancel context.CancelCauseFunc) f
 				return
 			case <-tick.C:
 			}
-			if r, err := w.e.store.Find(ctx, w.run.ID); err == nil && r.Stop != nil {
+			if r, err := w.e.store.Find(ctx, id); err == nil && r.Stop != nil {
 				cancel(errStopped)
 			}
 		}

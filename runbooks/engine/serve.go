@@ -44,6 +44,15 @@ func (e *Engine) claim(ctx context.Context) {
 	slots := make(chan struct{}, e.workers)
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
+	// Deadlines are the database's time: nothing is judged before it is known
+	// how far off this process's clock is.
+	for _, err := e.tune(ctx); err != nil; _, err = e.tune(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		}
+	}
 	for {
 		for len(slots) < cap(slots) && ctx.Err() == nil {
 			asked := time.Now()
