@@ -272,6 +272,11 @@ func TestAPI(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p *patient.Patient, _ *redis.Client) {
 		one := strings.ReplaceAll(patient.WarmupPath, "{user}", p.Users()[7])
+		// Its probe of Redis gives up early, which a busy machine can make it do.
+		until(t, "the API is ready", func() bool {
+			resp, _ := get(t, p, "/api/v1/ready", "")
+			return resp.StatusCode == 200
+		})
 		for _, c := range []struct {
 			path, token string
 			code        int

@@ -158,7 +158,8 @@ func TestMissingScope(t *testing.T) {
 // with Retry-After; others go on, and so does it when the time is over.
 func TestTiers(t *testing.T) {
 	t.Parallel()
-	s := workspace(t)
+	began := time.Now()
+	s := workspace(t, slacksim.Options{Now: func() time.Time { return began }}) // only Advance moves it
 	ops := channelID(t, s, "ops")
 	var last answer
 	n := 0
