@@ -11,6 +11,7 @@ import (
 
 	"opsbot/internal/config"
 	"opsbot/internal/fault"
+	"opsbot/internal/store"
 	"opsbot/runbooks/engine"
 )
 
@@ -67,11 +68,14 @@ func run(ctx context.Context, args []string, c *common) int {
 func exitCode(err error) int {
 	var e exit
 	var problems config.Problems
+	var owned *store.OwnedError
 	switch {
 	case errors.As(err, &e):
 		return e.code
 	case errors.As(err, &problems):
 		return exitUsage
+	case errors.As(err, &owned):
+		return exitUnreachable
 	}
 	switch fault.KindOf(err) {
 	case fault.Unavailable:
@@ -90,6 +94,9 @@ func describe(err error) string {
 	if errors.As(err, &e) {
 		if e.err == nil {
 			return ""
+		}
+		if _, said := e.err.(*fault.Error); !said {
+			return e.err.Error() // it was put together for this terminal
 		}
 		err = e.err
 	}

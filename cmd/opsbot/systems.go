@@ -37,7 +37,7 @@ func openSystems(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sy
 			kind := from.Connections[alias].Kind()
 			conn, err := openConnection(ctx, from.Connections[alias])
 			if err != nil {
-				return nil, errors.Join(fmt.Errorf("environment %s, connection %s: %w", name, alias, err), s.Close())
+				return nil, exit{exitUsage, errors.Join(fmt.Errorf("environment %s, connection %s: %w", name, alias, err), s.Close())}
 			}
 			if conn == nil {
 				log.Warn("no action of this version works on such a connection", "environment", name, "connection", alias, "kind", kind)
