@@ -214,8 +214,12 @@ func (p *process) stop() {
 // A pilot answers what the bot asks, as Ann who starts and Ben who reviews.
 type pilot struct {
 	house     *house
-	uncertain string // what is said of a step whose outcome nobody knows
+	uncertain string               // what is said of a step whose outcome nobody knows
+	clicked   map[string]time.Time // by message and button
 }
+
+// clickAgain is how long the pilot waits for what a click brings.
+const clickAgain = 3 * time.Second
 
 // fly answers until done says so. It goes by what people see in Slack.
 func (p *pilot) fly(done func() bool) {
@@ -247,8 +251,15 @@ func (p *pilot) question() func() {
 		}
 		for _, r := range h.sim.Thread("ops", m.TS, "ann")[1:] {
 			for _, q := range []struct{ person, label string }{{"ann", "Confirm"}, {"ben", "Approve"}, {"ann", p.uncertain}} {
-				if q.label != "" && hasButton(r, q.label) {
-					return func() { _ = h.sim.As(q.person).Click("ops", r.TS, q.label) }
+				button := r.TS + q.label
+				if q.label != "" && hasButton(r, q.label) && time.Since(p.clicked[button]) > clickAgain {
+					return func() {
+						if p.clicked == nil {
+							p.clicked = map[string]time.Time{}
+						}
+						p.clicked[button] = time.Now()
+						_ = h.sim.As(q.person).Click("ops", r.TS, q.label)
+					}
 				}
 			}
 		}
