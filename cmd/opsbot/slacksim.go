@@ -70,21 +70,16 @@ func openWorkspace(addr string, opts slacksim.Options, pageOpts page.Options) (*
 		return nil, exit{exitUsage, err}
 	}
 	sim.SetURL("http://" + l.Addr().String())
+	var everybody []string
+	pageOpts.Roles = map[string]string{}
 	for _, u := range demoPeople {
 		sim.AddUser(slacksim.User{ID: u.id, Name: u.name, RealName: u.realName})
-		pageOpts.People = append(pageOpts.People, u.id)
-		if pageOpts.Roles == nil {
-			pageOpts.Roles = map[string]string{}
-		}
 		pageOpts.Roles[u.id] = u.role
-	}
-	var everybody []string
-	for _, u := range demoPeople {
 		everybody = append(everybody, u.id)
 	}
-	for _, name := range []string{"incident-response", "ops"} {
-		sim.AddChannel(slacksim.Channel{Name: name, Members: everybody})
-	}
+	pageOpts.People = everybody
+	sim.AddChannel(slacksim.Channel{Name: "incident-response", Topic: "What is broken, and who is on it", Members: everybody})
+	sim.AddChannel(slacksim.Channel{Name: "ops", Topic: "Day to day. Try /runbook", Members: everybody})
 	sim.AddUsergroup(slacksim.Usergroup{Handle: "oncall", Name: "On call", Users: []string{"UANN"}})
 	sim.AddUsergroup(slacksim.Usergroup{Handle: "sre", Name: "Site reliability", Users: []string{"UBEN", "UCLEO"}})
 	if pageOpts.Start == "" {
