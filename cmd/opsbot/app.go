@@ -113,7 +113,7 @@ func (c *common) atDesk(ctx context.Context, acts bool, work func(context.Contex
 	}
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
 	if lite {
-		if d, err := dialDesk(socketPath(file)); err == nil {
+		if d, err := dialDesk(store.Socket(file)); err == nil {
 			defer d.Close()
 			return work(ctx, d)
 		}
@@ -147,6 +147,11 @@ func (c *common) atDesk(ctx context.Context, acts bool, work func(context.Contex
 // atLocalDesk works on an engine of this process; when it acts, the engine
 // serves meanwhile, and so does the socket for a second person's terminal.
 func (c *common) atLocalDesk(ctx context.Context, cfg *config.Config, db *store.Store, log *slog.Logger, acts bool, work func(context.Context, desk) error) error {
+	if !acts { // looking needs no systems, and none of their secrets
+		looks := *cfg
+		looks.Environments, looks.Slack = nil, config.Slack{}
+		cfg = &looks
+	}
 	people, err := directoryOf(ctx, cfg, db, log)
 	if err != nil {
 		return err
@@ -164,11 +169,11 @@ func (c *common) atLocalDesk(ctx context.Context, cfg *config.Config, db *store.
 	}
 	services := []service{{"database", db.Serve}, {"engine", a.engine.Serve}}
 	if file, lite := strings.CutPrefix(cfg.Database, "sqlite:"); lite {
-		control, err := listenControl(socketPath(file), a.engine, who)
-		if err != nil {
-			return err
+		if control, err := listenControl(store.Socket(file), a.engine, who); err == nil {
+			services = append(services, service{"control socket", control.Serve})
+		} else {
+			log.Warn("no other terminal can work with this one", "error", err)
 		}
-		services = append(services, service{"control socket", control.Serve})
 	}
 	var result error
 	services = append(services, service{"terminal", func(stop context.Context) error {

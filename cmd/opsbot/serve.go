@@ -11,6 +11,7 @@ import (
 	"opsbot/commands"
 	"opsbot/internal/config"
 	"opsbot/internal/fault"
+	"opsbot/internal/store"
 )
 
 func newServe(c *common) *cobra.Command {
@@ -67,11 +68,11 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 	services = append(services, service{"engine", a.engine.Serve})
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
 	if lite {
-		control, err := listenControl(socketPath(file), a.engine, identities{unix: cfg.Identities.Unix})
-		if err != nil {
-			return err
+		if control, err := listenControl(store.Socket(file), a.engine, identities{unix: cfg.Identities.Unix}); err == nil {
+			services = append(services, service{"control socket", control.Serve})
+		} else {
+			log.Warn("opsbot run, runs and locks cannot reach this process", "error", err)
 		}
-		services = append(services, service{"control socket", control.Serve})
 	}
 	edge := bot.New(bot.Options{
 		Workspace: workspace, Inbox: db.Inbox(), Outbox: db.Outbox(),

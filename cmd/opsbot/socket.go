@@ -25,8 +25,8 @@ import (
 // maxRequest bounds what the owner reads from a terminal.
 const maxRequest = 1 << 20
 
-// socketPath is where the owner of a database listens.
-func socketPath(database string) string { return database + ".sock" }
+// maxSocketPath is what every system allows: macOS the least, 104 with a zero.
+const maxSocketPath = 103
 
 type peerKey struct{}
 
@@ -40,6 +40,10 @@ type controlServer struct {
 // listenControl opens the socket, readable by this account alone. A socket
 // left by a dead owner is replaced: the caller holds the database's lock.
 func listenControl(path string, e *engine.Engine, who identities) (*controlServer, error) {
+	if len(path) > maxSocketPath {
+		return nil, fault.New(fault.Invalid, "The path of the control socket has %d bytes; systems allow %d: %s.", len(path), maxSocketPath, path).
+			Hinted("Move the database to a shorter path.")
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old control socket: %w", err)
 	}
