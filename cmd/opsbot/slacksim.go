@@ -99,7 +99,11 @@ var demoPeople = []struct{ id, name, realName, role string }{
 // Serve answers until ctx is done.
 func (w *workspace) Serve(ctx context.Context) error {
 	// Sockets and event streams end with the simulator; no shutdown waits for them.
-	defer context.AfterFunc(ctx, func() { w.sim.Close() })()
+	stop := context.AfterFunc(ctx, func() { w.sim.Close() })
+	defer func() {
+		stop()
+		w.sim.Close() // which waits, also for the other call
+	}()
 	return serveHTTP(ctx, w.listener, w.handler)
 }
 

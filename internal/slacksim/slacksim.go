@@ -159,6 +159,7 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
+		s.conns.Wait()
 		return nil
 	}
 	s.closed = true
