@@ -156,7 +156,7 @@ func (c *checker) secretLiterals(s *Step, key string, n *node) {
 
 func (c *checker) wait(n *node, in *names, at Pos) *Wait {
 	w := &Wait{}
-	c.fields(n, "wait", "RB208", []string{"for", "until", "max"}, func(f field) {
+	c.fields(n, "wait", "RB208", builtinArguments["wait"].names(), func(f field) {
 		switch f.key {
 		case "for":
 			w.For = c.durationValue(f.value, in, "for")
@@ -175,7 +175,7 @@ func (c *checker) wait(n *node, in *names, at Pos) *Wait {
 
 func (c *checker) notify(n *node, in *names, at Pos) *Notify {
 	m := &Notify{}
-	c.fields(n, "notify", "RB208", []string{"to", "text"}, func(f field) {
+	c.fields(n, "notify", "RB208", builtinArguments["notify"].names(), func(f field) {
 		if f.key == "to" {
 			m.To, _ = c.text(f.value, "to")
 		} else {
@@ -192,9 +192,9 @@ func (c *checker) notify(n *node, in *names, at Pos) *Notify {
 
 func (c *checker) end(n *node, in *names) *End {
 	end := &End{Verdict: "ok"}
-	c.fields(n, "end", "RB208", []string{"verdict", "say"}, func(f field) {
+	c.fields(n, "end", "RB208", builtinArguments["end"].names(), func(f field) {
 		if f.key == "verdict" {
-			end.Verdict = c.choice(f.value, "verdict", "ok", "failed")
+			end.Verdict = c.choice(f.value, "verdict", verdictForm.Words...)
 		} else {
 			end.Say = c.textTemplate(f.value, in, "say")
 		}
@@ -206,7 +206,7 @@ func (c *checker) end(n *node, in *names) *End {
 // failure, a step goes on afterwards: its status is the child's verdict.
 func (c *checker) child(n *node, in *names, at Pos) *Child {
 	child := &Child{Then: "resume"}
-	c.fields(n, "run", "RB208", []string{"runbook", "params", "then"}, func(f field) {
+	c.fields(n, "run", "RB208", builtinArguments["run"].names(), func(f field) {
 		switch f.key {
 		case "runbook":
 			child.Runbook, _ = c.text(f.value, "runbook")
@@ -214,7 +214,7 @@ func (c *checker) child(n *node, in *names, at Pos) *Child {
 		case "params":
 			child.Params = c.childParams(f.value, in)
 		case "then":
-			child.Then = c.choice(f.value, "then", "resume", "end")
+			child.Then = c.choice(f.value, "then", builtinArguments["run"].words("then")...)
 		}
 	})
 	if n.get("runbook") == nil {

@@ -181,7 +181,7 @@ func (c *checker) groupHead(g *groupDraft, f *flow) presence {
 	if known == nil {
 		known = presence{}
 	}
-	c.fields(g.block, "a group", "RB202", []string{"when", "on_fail"}, func(fd field) {
+	c.fields(g.block, "a group", "RB202", groupForm.names(), func(fd field) {
 		switch fd.key {
 		case "when":
 			g.group.When = c.condition(fd.value, c.names(nil, known))

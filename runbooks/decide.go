@@ -86,7 +86,8 @@ func (c *checker) inputs(d *Decision, n *node, in *names) {
 	}
 }
 
-var rowKeys = []string{"if", "else", "next", "goto", "run", "offer", "end", "say", "with", "then"}
+// rowKeys are the words of a row, which can name no input.
+var rowKeys = listRowForm.names()
 
 func (c *checker) listRow(n *node, in *names) Row {
 	row := Row{Pos: n.pos}
@@ -129,7 +130,7 @@ func (c *checker) tableRow(n *node, d *Decision, in *names) Row {
 		cell.Pos = f.value.pos
 		row.Cells[f.key] = cell
 	}
-	keys := slices.Clone(rowKeys[2:])
+	keys := tableRowForm.names()
 	for _, input := range d.Inputs {
 		keys = append(keys, input.Name)
 	}

@@ -10,9 +10,6 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-var frontKeys = []string{"format", "runbook", "number", "aliases", "owner", "tags", "severity", "estimate", "verified",
-	"roles", "uses", "params", "lock", "lock_wait", "timeout", "schedule", "alerts", "defaults"}
-
 // frontMatter reads the YAML between the two lines of dashes and returns the
 // number of the line after it, 0 if there is none.
 func (p *parser) frontMatter() int {
@@ -50,7 +47,7 @@ func (p *parser) front(n *node) {
 	if params := n.get("params"); params != nil {
 		rb.Params = p.params(params, "params")
 	}
-	ok := p.fields(n, "the front matter", "RB110", frontKeys, func(f field) {
+	ok := p.fields(n, "the front matter", "RB110", frontForm.names(), func(f field) {
 		v := f.value
 		switch f.key {
 		case "format":
@@ -70,14 +67,14 @@ func (p *parser) front(n *node) {
 		case "tags":
 			rb.Tags = p.words(v, "a tag")
 		case "severity":
-			rb.Severity = Severity(p.choice(v, "severity", string(Info), string(Warning), string(Critical)))
+			rb.Severity = Severity(p.choice(v, "severity", frontForm.words("severity")...))
 		case "estimate":
 			rb.Estimate, p.estimateAt = p.duration(v, "estimate"), v.pos
 		case "verified":
 			rb.Verified = p.day(v)
 			rb.at["verified"] = v.pos
 		case "roles":
-			p.fields(v, "roles", "RB106", []string{"run", "approve"}, func(f field) {
+			p.fields(v, "roles", "RB106", rolesForm.names(), func(f field) {
 				list := p.groups(f.value, "a group")
 				if f.key == "run" {
 					rb.Roles.Run = list
@@ -96,7 +93,7 @@ func (p *parser) front(n *node) {
 		case "alerts":
 			p.alerts(v)
 		case "defaults":
-			p.fields(v, "defaults", "RB106", []string{"timeout", "retry"}, func(f field) {
+			p.fields(v, "defaults", "RB106", defaultsForm.names(), func(f field) {
 				if f.key == "timeout" {
 					rb.Defaults.Timeout = p.duration(f.value, "defaults.timeout")
 				} else {
@@ -247,7 +244,7 @@ func (p *parser) schedules(n *node) {
 	}
 	for _, item := range n.items {
 		s := Schedule{TZ: "UTC", Missed: "once", Pos: item.pos}
-		p.fields(item, "a schedule", "RB106", []string{"cron", "tz", "environment", "params", "notify", "missed"}, func(f field) {
+		p.fields(item, "a schedule", "RB106", scheduleForm.names(), func(f field) {
 			v := f.value
 			switch f.key {
 			case "cron":
@@ -263,7 +260,7 @@ func (p *parser) schedules(n *node) {
 			case "notify":
 				s.Notify, _ = p.text(v, "notify")
 			case "missed":
-				s.Missed = p.choice(v, "missed", "skip", "once")
+				s.Missed = p.choice(v, "missed", scheduleForm.words("missed")...)
 			case "params":
 				s.Params = p.given(v)
 			}

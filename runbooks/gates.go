@@ -31,7 +31,7 @@ func (c *checker) confirm(n *node, in *names) *Confirm {
 		return &Confirm{Text: c.textTemplate(n, in, "confirm")}
 	}
 	confirm := &Confirm{}
-	c.fields(n, "confirm", "RB106", []string{"text", "type"}, func(f field) {
+	c.fields(n, "confirm", "RB106", confirmForm.names(), func(f field) {
 		t := c.textTemplate(f.value, in, f.key)
 		if f.key == "text" {
 			confirm.Text = t
@@ -47,7 +47,7 @@ func (c *checker) confirm(n *node, in *names) *Confirm {
 
 func (c *checker) review(n *node) *Review {
 	r := &Review{Count: 1, Within: defaultWithin}
-	c.fields(n, "review", "RB106", []string{"by", "count", "within", "covers"}, func(f field) {
+	c.fields(n, "review", "RB106", reviewForm.names(), func(f field) {
 		switch f.key {
 		case "by":
 			r.By = c.groups(f.value, "a group")

@@ -22,15 +22,13 @@ import (
 var update = flag.Bool("update", false, "write what is found into testdata/*.txtar")
 
 // codes is the linter's catalogue.
-var codes = []string{
-	"RB101", "RB102", "RB103", "RB104", "RB105", "RB106", "RB107", "RB110", "RB111", "RB112", "RB113", "RB114", "RB115",
-	"RB201", "RB202", "RB203", "RB204", "RB205", "RB206", "RB207", "RB208", "RB209", "RB210", "RB211", "RB212",
-	"RB213", "RB214", "RB215", "RB216", "RB217", "RB218", "RB219", "RB220", "RB221", "RB222", "RB223", "RB230", "RB231",
-	"RB301", "RB302", "RB303", "RB304", "RB310", "RB311", "RB312",
-	"RB401", "RB402", "RB403", "RB404",
-	"RB501", "RB502", "RB503", "RB504",
-	"RB601", "RB602", "RB603", "RB701",
-}
+var codes = func() []string {
+	var list []string
+	for _, c := range runbooks.Codes() {
+		list = append(list, c.Name)
+	}
+	return list
+}()
 
 // Each file of testdata has runbooks and, in "want", the problems that they
 // have, each with the text that its position points at. The files are named by

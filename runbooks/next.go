@@ -38,7 +38,7 @@ func (c *checker) next(n *node, in *names, what string, words []string) Next {
 		c.problem(n.pos, "RB210", fmt.Sprintf("%s must be a word or a map with one target, not %s", what, n.describe()), "")
 		return next
 	}
-	return c.nextMap(n, in, what, append([]string{"with", "then", "say"}, nextKinds...))
+	return c.nextMap(n, in, what, nextForm.names())
 }
 
 // nextMap reads the target among the keys of a map.
@@ -60,21 +60,21 @@ func (c *checker) nextMap(n *node, in *names, what string, keys []string) Next {
 			next.Pos = v.pos
 		case "end":
 			targets++
-			next.End = c.choice(v, "end", "ok", "failed")
+			next.End = c.choice(v, "end", verdictForm.Words...)
 		case "run":
 			targets++
 			next.Run = &Child{Then: "end", Params: c.childParams(n.get("with"), in), Pos: v.pos}
 			next.Run.Runbook, _ = c.text(v, "run")
 			next.Pos = v.pos
 			if then := n.get("then"); then != nil {
-				next.Run.Then = c.choice(then, "then", "retry", "resume", "end")
+				next.Run.Then = c.choice(then, "then", afterRun...)
 			}
 		case "offer":
 			targets++
 			next.Offer = c.offers(v, in)
 			next.OfferThen = "stop"
 			if then := n.get("then"); then != nil {
-				next.OfferThen = c.choice(then, "then", "stop", "continue", "note")
+				next.OfferThen = c.choice(then, "then", afterOffer...)
 			}
 		case "say":
 			next.Say = c.textTemplate(v, in, "say")
@@ -122,7 +122,7 @@ func (c *checker) offers(n *node, in *names) []OfferedRunbook {
 			list = append(list, o)
 			continue
 		}
-		c.fields(item, "an offer", "RB210", []string{"run", "with", "say"}, func(f field) {
+		c.fields(item, "an offer", "RB210", offerForm.names(), func(f field) {
 			switch f.key {
 			case "run":
 				o.Runbook, _ = c.text(f.value, "run")

@@ -16,7 +16,6 @@ import (
 const maxParamText = 1000 // characters of a text parameter without a max of its own
 
 var (
-	paramKeys  = []string{"type", "default", "required", "help", "pattern", "max", "min", "values", "of", "from", "max_age"}
 	paramTypes = []string{"string", "int", "float", "bool", "duration", "bytes", "enum", "service", "user", "channel", "time", "file", "list"}
 	// rulesOf says which keys have a meaning for which type, besides those that
 	// all have.
@@ -72,7 +71,7 @@ func (p *parser) param(f field) (Param, bool) {
 		p.problem(f.pos, "RB106", what+" needs a type", "one of "+strings.Join(paramTypes, ", "))
 		return q, false
 	}
-	p.fields(n, what, "RB106", paramKeys, func(f field) {
+	p.fields(n, what, "RB106", paramForm.names(), func(f field) {
 		v := f.value
 		if common := []string{"type", "default", "required", "help"}; !slices.Contains(common, f.key) && !slices.Contains(rulesOf[q.Type], f.key) {
 			p.problem(f.pos, "RB106", fmt.Sprintf("%s has no meaning for a %s", f.key, q.Type), "")

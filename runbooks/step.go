@@ -8,14 +8,8 @@ import (
 )
 
 var (
-	stepKeys = []string{"id", "do", "target", "with", "when", "expect", "save", "watch", "retry", "each", "timeout", "effect",
-		"confirm", "review", "recheck", "on_fail", "then", "on_crash", "show", "who", "ask", "inputs", "rows"}
 	builtins    = []string{"manual", "wait", "decide", "run", "notify", "end"}
 	effectNames = []string{"read", "change", "destructive"}
-	// onlyFor says which keys belong to one built-in alone.
-	onlyFor = map[string]string{"who": "manual", "ask": "manual", "inputs": "decide", "rows": "decide"}
-	// neverFor says which keys have no meaning for the built-ins.
-	actionKeys = []string{"target", "watch", "retry", "effect", "show", "recheck"}
 )
 
 const (
@@ -116,14 +110,15 @@ func (c *checker) resultShape(s *Step, e *entry, block *node) *shape {
 
 // keys reports unknown keys and keys that have no meaning for this step.
 func (c *checker) keys(d *draft, e *entry) {
-	c.fields(d.block, "a step", "RB202", stepKeys, func(f field) {
+	c.fields(d.block, "a step", "RB202", stepForm.names(), func(f field) {
 		do := d.step.Do
-		switch owner := onlyFor[f.key]; {
-		case owner != "" && do != owner && do != "":
-			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), "it is for do: "+owner)
-		case e == nil && do != "" && slices.Contains(actionKeys, f.key):
+		switch owner := stepForm.key(f.key).Only; {
+		case do == "":
+		case owner == onAction && e == nil:
 			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), "")
-		case f.key == "with" && (do == "manual" || do == "decide"):
+		case owner != "" && owner != onAction && do != owner:
+			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), "it is for do: "+owner)
+		case f.key == "with" && e == nil && builtinArguments[do] == nil:
 			c.problem(f.pos, "RB202", fmt.Sprintf("%s takes no arguments", do), "")
 		}
 	})
@@ -191,7 +186,7 @@ func elemOf(s *shape) *shape {
 
 func (c *checker) each(n *node, in *names) *Each {
 	each := &Each{As: "item", Max: maxEach}
-	ok := c.fields(n, "each", "RB106", []string{"in", "as", "max"}, func(f field) {
+	ok := c.fields(n, "each", "RB106", eachForm.names(), func(f field) {
 		switch f.key {
 		case "in":
 			if f.value.kind == listNode {
@@ -278,11 +273,11 @@ func (c *checker) timing(s *Step, e *entry, b *node, in *names) {
 // retry reads a retry block. Without names no `if` is allowed.
 func (p *parser) retry(n *node, in *names) *Retry {
 	r := &Retry{Times: 1, Backoff: 1}
-	keys := []string{"times", "delay", "backoff", "if"}
+	form := retryForm
 	if in == nil {
-		keys = keys[:3]
+		form = defaultsForm.key("retry").Form
 	}
-	p.fields(n, "retry", "RB106", keys, func(f field) {
+	p.fields(n, "retry", "RB106", form.names(), func(f field) {
 		switch f.key {
 		case "times":
 			r.Times = p.integer(f.value, "times", 1, maxRetries)
@@ -304,7 +299,7 @@ func (p *parser) retry(n *node, in *names) *Retry {
 
 func (c *checker) watch(n *node, in *names) *Watch {
 	w := &Watch{Hold: 1}
-	ok := c.fields(n, "watch", "RB230", []string{"every", "for", "until", "hold"}, func(f field) {
+	ok := c.fields(n, "watch", "RB230", watchForm.names(), func(f field) {
 		switch f.key {
 		case "every":
 			w.Every = c.durationValue(f.value, in, "every")
@@ -403,14 +398,14 @@ func (c *checker) expect(n *node, in *names) []Expectation {
 			list = append(list, x)
 			continue
 		}
-		c.fields(item, "an expectation", "RB106", []string{"that", "say", "else"}, func(f field) {
+		c.fields(item, "an expectation", "RB106", expectationForm.names(), func(f field) {
 			switch f.key {
 			case "that":
 				x.That = c.condition(f.value, in)
 			case "say":
 				x.Say = c.textTemplate(f.value, in, "say")
 			case "else":
-				x.Else = Status(c.choice(f.value, "else", string(Fail), string(Warn), string(Unknown)))
+				x.Else = Status(c.choice(f.value, "else", expectationForm.words("else")...))
 			}
 		})
 		if item.get("that") == nil {
@@ -446,7 +441,7 @@ func (c *checker) onCrash(n *node) OnCrash {
 		return OnCrash{Word: c.choice(n, "on_crash", "rerun", "ask")}
 	}
 	var oc OnCrash
-	c.fields(n, "on_crash", "RB106", []string{"verify"}, func(f field) {
+	c.fields(n, "on_crash", "RB106", verifyForm.names(), func(f field) {
 		oc.Verify = c.readStep(f.value, "verify")
 	})
 	return oc
@@ -475,12 +470,12 @@ func (c *checker) readStep(n *node, what string) string {
 
 func (c *checker) show(n *node, e *entry) Show {
 	show := Show{From: "start"}
-	c.fields(n, "show", "RB106", []string{"lines", "from", "columns"}, func(f field) {
+	c.fields(n, "show", "RB106", showForm.names(), func(f field) {
 		switch f.key {
 		case "lines":
 			show.Lines = c.integer(f.value, "lines", 1, 1000)
 		case "from":
-			show.From = c.choice(f.value, "from", "start", "end")
+			show.From = c.choice(f.value, "from", showForm.words("from")...)
 		case "columns":
 			if f.value.kind != listNode {
 				c.problem(f.value.pos, "RB106", "columns must be a list of the result's fields", "")
