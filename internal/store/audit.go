@@ -48,13 +48,21 @@ func (e *TamperedError) Error() string {
 	return fmt.Sprintf("the audit log was changed at entry %d: %s", e.Seq, e.Why)
 }
 
-const auditColumns = "seq, at, actor, act, run_id, step, approval, digest, outcome, detail, prev_hash, hash"
+// An entry's own columns; the others are the chain's.
+const (
+	entryColumns = "at, actor, act, run_id, step, approval, digest, outcome, detail"
+	auditColumns = "seq, " + entryColumns + ", prev_hash, hash"
+)
+
+func entryFields(a *AuditRow) []field {
+	return []field{
+		instant(&a.At), text(&a.actor), text(&a.Act), text(&a.Run), text(&a.Step),
+		text(&a.Approval), text(&a.Digest), text(&a.Outcome), text(&a.Detail),
+	}
+}
 
 func auditFields(a *AuditRow) []field {
-	return []field{
-		number(&a.Seq), instant(&a.At), text(&a.actor), text(&a.Act), text(&a.Run), text(&a.Step),
-		text(&a.Approval), text(&a.Digest), text(&a.Outcome), text(&a.Detail), text(&a.PrevHash), text(&a.Hash),
-	}
+	return append(append([]field{number(&a.Seq)}, entryFields(a)...), text(&a.PrevHash), text(&a.Hash))
 }
 
 // chained is the row's hash: SHA-256 over the JSON array of its values in the
@@ -73,52 +81,20 @@ func chained(a *AuditRow) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// appendAudit adds entries to the chain. It locks the chain's head until the
-// commit, so it is the last thing that a transaction does.
-func appendAudit(t *tx, entries []engine.AuditEntry) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	var seq, now int64
-	var last string
-	if _, err := t.one(`SELECT seq, hash, {now} FROM audit_head WHERE one = 1 {lock}`, nil, &seq, &last, &now); err != nil {
-		return err
-	}
-	for _, e := range entries {
-		seq++
-		a := AuditRow{
-			Seq: seq, At: moment(now), Act: e.Act, Run: e.Run, Step: e.Step, Approval: e.Approval,
-			Digest: e.Digest, Outcome: clean(e.Outcome), Detail: clean(e.Detail), PrevHash: last,
-		}
-		actor, err := json.Marshal(e.Actor)
-		if err != nil {
-			return fmt.Errorf("store: encode an actor: %w", err)
-		}
-		a.actor = string(actor)
-		if a.Hash, err = chained(&a); err != nil {
-			return err
-		}
-		args, err := row(auditFields(&a))
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(`INSERT INTO audit (`+auditColumns+`) VALUES (`+holders(1, len(args))+`)`, args...); err != nil {
-			return err
-		}
-		last = a.Hash
-	}
-	_, err := t.exec(`UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1`, seq, last)
-	return err
-}
-
 // Append adds entries outside of any other change.
 func (a Audit) Append(ctx context.Context, entries ...engine.AuditEntry) error {
 	return a.s.write(ctx, func(t *tx) error { return appendAudit(t, entries) })
 }
 
 // List returns at most limit entries after the one with the sequence number,
-// oldest first. 0 is before the first.
+// oldest first. 0 is before the first. It sees every entry that was committed
+// before, unless the database is open for reading only: then those that are
+// not sealed yet are missing.
 func (a Audit) List(ctx context.Context, after int64, limit int) ([]AuditRow, error) {
+	var tampered *TamperedError
+	if err := a.s.seal(ctx); err != nil && !errors.As(err, &tampered) { // for Verify to say
+		return nil, err
+	}
 	var rows []AuditRow
 	err := a.s.read(ctx, func(t *tx) (err error) {
 		rows, err = listAudit(t, after, limit)
@@ -146,10 +122,27 @@ func listAudit(t *tx, after int64, limit int) ([]AuditRow, error) {
 	return rows, err
 }
 
+// Unsealed returns how many entries are committed and not in the chain yet,
+// where Verify would cover them. On PostgreSQL they get there within a fraction
+// of a second while a replica lives; on SQLite there are none.
+func (a Audit) Unsealed(ctx context.Context) (entries int64, err error) {
+	err = a.s.read(ctx, func(t *tx) error {
+		_, err := t.one(`SELECT COUNT(*) FROM audit_unsealed`, nil, &entries)
+		return err
+	})
+	return entries, err
+}
+
 // Verify reads the whole log and returns the number of entries and the last
 // one's hash, which outside of the database proves later that nothing before
-// it was changed. It returns a *TamperedError if the chain is broken.
+// it was changed. It returns a *TamperedError if the chain is broken. Entries
+// that are not sealed yet are sealed before, unless the database is open for
+// reading only: then they are not covered.
 func (a Audit) Verify(ctx context.Context) (entries int64, hash string, err error) {
+	var tampered *TamperedError
+	if err := a.s.seal(ctx); err != nil && !errors.As(err, &tampered) { // which the reading finds, and says where
+		return 0, "", err
+	}
 	const page = 500
 	err = a.s.read(ctx, func(t *tx) error {
 		for {
@@ -191,7 +184,6 @@ func (a Audit) Verify(ctx context.Context) (entries int64, hash string, err erro
 		}
 		return nil
 	})
-	var tampered *TamperedError
 	if err != nil && !errors.As(err, &tampered) {
 		return 0, "", err
 	}

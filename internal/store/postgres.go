@@ -25,10 +25,11 @@ type pg struct {
 	dialect *dialect
 	channel string // of LISTEN and NOTIFY; one per schema
 
-	untold  atomic.Uint32 // topics that the other replicas have not heard of
-	kick    chan struct{}
-	quit    chan struct{}
-	telling sync.WaitGroup
+	untold   atomic.Uint32 // topics that the other replicas have not heard of
+	kick     chan struct{}
+	unsealed chan struct{} // this process has committed audit entries
+	quit     chan struct{}
+	errands  sync.WaitGroup
 }
 
 // As a subquery, the clock is read once per statement and can bound an index
@@ -63,7 +64,7 @@ func (s *Store) openPG(ctx context.Context, loc location) error {
 	db.SetMaxIdleConns(pgConnections / 2)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s.reads = db
-	s.pg = &pg{config: config, db: db, dialect: s.dialect, kick: make(chan struct{}, 1), quit: make(chan struct{})}
+	s.pg = &pg{config: config, db: db, dialect: s.dialect, kick: make(chan struct{}, 1), unsealed: make(chan struct{}, 1), quit: make(chan struct{})}
 	var schema sql.NullString
 	if err := db.QueryRowContext(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
 		return unreachable(config, err)
@@ -79,7 +80,10 @@ func (s *Store) openPG(ctx context.Context, loc location) error {
 	if err := s.pg.migrate(ctx, s.readOnly, schema.String); err != nil {
 		return err
 	}
-	s.pg.telling.Go(func() { s.pg.tellOthers(s.log) })
+	s.pg.errands.Go(func() { s.pg.tellOthers(s.log) })
+	if !s.readOnly {
+		s.pg.errands.Go(s.sealer)
+	}
 	return nil
 }
 
@@ -155,10 +159,7 @@ func (p *pg) tell(raised topics) {
 		return
 	}
 	p.untold.Or(uint32(raised))
-	select {
-	case p.kick <- struct{}{}:
-	default:
-	}
+	nudge(p.kick)
 }
 
 func (p *pg) tellOthers(log *slog.Logger) {
@@ -227,6 +228,6 @@ func (p *pg) listenOnce(ctx context.Context, raise func(topics), connected func(
 
 func (p *pg) close() error {
 	close(p.quit)
-	p.telling.Wait()
+	p.errands.Wait()
 	return p.db.Close()
 }

@@ -142,7 +142,10 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 	}
 	s.signals.raise(raised)
 	if s.pg != nil {
-		s.pg.tell(raised)
+		if raised&topicAudit != 0 {
+			nudge(s.pg.unsealed)
+		}
+		s.pg.tell(raised &^ topicAudit)
 	}
 	return nil
 }
@@ -190,11 +193,13 @@ var housekeeping = []string{
 const housekeepingEvery = 10 * time.Minute
 
 // Serve keeps the store in order until ctx ends: it passes on what other
-// replicas signal and forgets what is no longer needed. It returns nil then.
+// replicas signal, seals what killed ones left of the audit log, and forgets
+// what is no longer needed. It returns nil then.
 func (s *Store) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if s.pg != nil {
 		wg.Go(func() { s.pg.listen(ctx, s.log, s.signals.raise) })
+		wg.Go(func() { s.leftBehind(ctx) })
 	}
 	tick := time.NewTicker(housekeepingEvery)
 	defer tick.Stop()

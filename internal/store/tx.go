@@ -117,6 +117,7 @@ const (
 	topicRuns topics = 1 << iota
 	topicInbox
 	topicOutbox
+	topicAudit // for this process alone: it seals what it has committed
 )
 
 // signals wake the consumers in this process.
@@ -133,10 +134,14 @@ func (s signals) raise(t topics) {
 		if t&topic == 0 {
 			continue
 		}
-		select {
-		case ch <- struct{}{}:
-		default: // one is pending already
-		}
+		nudge(ch)
+	}
+}
+
+func nudge(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // one is pending already
 	}
 }
 

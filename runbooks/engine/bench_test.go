@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"opsbot/internal/outbox"
+	"opsbot/internal/store/storetest"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
 )
@@ -18,12 +19,17 @@ var five = doc("five", step("1. A", "id: a\ndo: redis.look\ntarget: cache")+step
 	step("3. C", "id: c\ndo: redis.look\ntarget: cache\nexpect: result.keys > 10")+step("4. D", "id: d\ndo: redis.look\ntarget: cache\nwhen: ok(\"c\")")+
 	step("5. E", "id: e\ndo: redis.look\ntarget: cache\nsave: { k: result.keys }"))
 
-// BenchmarkRun measures whole runs of five steps, on SQLite with
-// synchronous=FULL, many at a time:
+// BenchmarkRun measures whole runs of five steps, many at a time; on SQLite
+// with synchronous=FULL:
 //
 //	go test -run '^$' -bench 'BenchmarkRun$' -benchtime 3s ./runbooks/engine
 func BenchmarkRun(b *testing.B) {
-	bn := newBench(b, five)
+	b.Run("sqlite", func(b *testing.B) { benchmarkRun(b, storetest.SQLite(b)) })
+	b.Run("postgres", func(b *testing.B) { benchmarkRun(b, storetest.Postgres(b)) })
+}
+
+func benchmarkRun(b *testing.B, url string) {
+	bn := newBenchOn(b, url, five)
 	for i := range 64 { // a runbook runs once per environment
 		e := bn.envs[0]
 		e.Name, e.Default = fmt.Sprint("demo", i), false

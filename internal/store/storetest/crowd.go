@@ -18,6 +18,7 @@ import (
 var auditTests = map[string]func(*testing.T, *store.Store){
 	"AuditKeepsEverything": testAuditKeepsEverything,
 	"AuditPages":           testAuditPages,
+	"AuditKeepsCauses":     testAuditKeepsCauses,
 }
 
 // crowdTests set many goroutines on one store.
@@ -328,6 +329,45 @@ func testAuditPages(t *testing.T, s *store.Store) {
 	}
 	if got, _, err := s.Audit().Verify(t.Context()); err != nil || got != n {
 		t.Errorf("Verify = %d, %v, want %d", got, err, n)
+	}
+}
+
+// What followed from something is behind it, and nothing is there twice, however
+// many write and seal at once.
+func testAuditKeepsCauses(t *testing.T, s *store.Store) {
+	const each = 40
+	together(crowd, func(i int) {
+		entry := func(n int) engine.AuditEntry {
+			return engine.AuditEntry{Act: "act", Run: fmt.Sprint(i), Detail: fmt.Sprint(n)}
+		}
+		for n := 0; n < each; n += 2 {
+			if err := s.Audit().Append(t.Context(), entry(n), entry(n+1)); err != nil {
+				t.Errorf("Append: %v", err)
+			}
+			if n%10 == i%10 { // in the middle of what the others write
+				if _, _, err := s.Audit().Verify(t.Context()); err != nil {
+					t.Errorf("Verify meanwhile: %v", err)
+				}
+			}
+		}
+	})
+	const all = crowd * each
+	rows, err := s.Audit().List(t.Context(), 0, 2*all)
+	if err != nil || len(rows) != all {
+		t.Fatalf("List = %d entries, %v, want %d", len(rows), err, all)
+	}
+	if n, err := s.Audit().Unsealed(t.Context()); err != nil || n != 0 {
+		t.Errorf("Unsealed = %d, %v, want 0", n, err)
+	}
+	next := make(map[string]int)
+	for _, r := range rows {
+		if r.Detail != fmt.Sprint(next[r.Run]) {
+			t.Fatalf("entry %d says %s of %s, want %d", r.Seq, r.Detail, r.Run, next[r.Run])
+		}
+		next[r.Run]++
+	}
+	if n, _, err := s.Audit().Verify(t.Context()); err != nil || n != all {
+		t.Errorf("Verify = %d, %v, want %d", n, err, all)
 	}
 }
 

@@ -173,7 +173,7 @@ func testKeysAreForgotten(t *testing.T, s *store.Store, url string) {
 		}
 	}
 	Exec(t, url, `UPDATE inbox SET recorded_at = recorded_at - 90000000 WHERE key IN ('old', 'waiting')`)
-	serve(t, s)
+	Serve(t, s)
 	poll(t, "the old key is forgotten", func() bool {
 		fresh, err := s.Inbox().Record(t.Context(), inbox.Item{Key: "old", Kind: "event", Received: time.Now()})
 		return fresh && err == nil

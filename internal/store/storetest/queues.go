@@ -35,7 +35,8 @@ var outboxTests = map[string]func(*testing.T, *store.Store){
 	"Groups":                  testGroups,
 }
 
-func serve(t testing.TB, s *store.Store) {
+// Serve lets the store keep itself in order until the test ends.
+func Serve(t testing.TB, s *store.Store) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
