@@ -382,6 +382,7 @@ func (r *Router) schedule() outbox.Answer {
 			a.Items = append(a.Items, outbox.Item{Name: rb.Title, Detail: when})
 		}
 	}
+	a.Text = "This version starts nothing by the clock: these are the times at which to start by hand."
 	if len(a.Items) == 0 {
 		a.Text = "No runbook has a schedule."
 	}
@@ -400,7 +401,7 @@ func help(req Request) outbox.Answer {
 		{"stop RUN [why]", "end a run; pause and resume work alike"},
 		{"skip RUN STEP [why]", "go on without a step; retry: once more"},
 		{"locks", "what is locked, and by whom"},
-		{"schedule", "what runs by the clock"},
+		{"schedule", "what is meant to run when"},
 	}
 	lines := []string{"Runs runbooks: step by step, where everybody sees it, and asking before anything is changed.", ""}
 	for _, c := range commands {
