@@ -227,20 +227,31 @@ func (w *worker) superseded(step *runbooks.Step) {
 	})
 }
 
-// ticked concludes a manual step with what people filled in.
+// ticked concludes a manual step with what people filled in, which is its
+// result.
 func (w *worker) ticked(step *runbooks.Step, v Vote) {
-	o := outcome{Status: runbooks.Pass, Found: "done by " + person(v.Actor), Final: true, Saved: map[string]any{}}
+	o := outcome{Status: runbooks.Pass, Found: "done by " + person(v.Actor), Final: true}
 	values, err := checkFields(step, v.Fields)
 	if err != nil { // was checked when it was given
 		o.Status, o.Fault = runbooks.Fail, fault.Say(err)
+		w.settle(step, o)
+		return
 	}
 	for _, p := range step.Ask {
 		if x, ok := values[p.Name]; ok {
-			o.Saved[p.Name] = encodeSaved(x)
 			o.Found += fmt.Sprintf("; %s: %s", p.Name, textOf(x))
 		}
 	}
-	w.settle(step, o)
+	if len(values) > 0 {
+		if o.Result, err = encodeAnswers(values); err != nil {
+			o.Status, o.Fault = runbooks.Fail, err.Error()
+			w.settle(step, o)
+			return
+		}
+	}
+	s := w.scope()
+	s.Result = values
+	w.settle(step, w.judged(step, s, o))
 }
 
 // refused goes on after a step that people did not agree to: the main part

@@ -70,8 +70,11 @@ func rounded(d time.Duration) time.Duration {
 
 // result is the attempt's result in the action's own type, nil for none.
 func (w *worker) result(step *runbooks.Step, a *Attempt) any {
-	if step.Action == nil || len(a.Result) == 0 {
+	if len(a.Result) == 0 {
 		return nil
+	}
+	if step.Action == nil {
+		return decodeAnswers(a.Result)
 	}
 	if v, ok := w.results[a.Seq]; ok {
 		return v
@@ -83,6 +86,24 @@ func (w *worker) result(step *runbooks.Step, a *Attempt) any {
 	}
 	w.results[a.Seq] = v
 	return v
+}
+
+// encodeAnswers keeps what people filled in with its types.
+func encodeAnswers(values map[string]any) (json.RawMessage, error) {
+	kept := make(map[string]any, len(values))
+	for name, v := range values {
+		kept[name] = encodeSaved(v)
+	}
+	return json.Marshal(kept)
+}
+
+// decodeAnswers reads what encodeAnswers wrote; nil is none.
+func decodeAnswers(data []byte) any {
+	var kept map[string]any
+	if json.Unmarshal(data, &kept) != nil {
+		return nil
+	}
+	return decodeSaved(kept)
 }
 
 // decodeResult reads what encodeResult wrote: of a loop, the list.
