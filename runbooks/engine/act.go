@@ -29,7 +29,7 @@ func (w *worker) act(p *plan, it item, a Attempt) (outcome, error) {
 	if !w.leased() { // the last look before the world is touched
 		return outcome{}, ErrLeaseLost
 	}
-	began := time.Now()
+	began := w.e.now()
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
 	defer w.haltable(ctx, cancel)()
@@ -62,7 +62,7 @@ func (w *worker) act(p *plan, it item, a Attempt) (outcome, error) {
 		}
 		w.seeStop()
 	}
-	o.Output, o.Acting = out.String(), time.Since(began)
+	o.Output, o.Acting = out.String(), w.e.now().Sub(began)
 	w.e.passed(PointActed, w.run, p.step.ID)
 	return o, nil
 }
@@ -185,9 +185,9 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 	}
 	var last outcome
 	var prev any
-	held, shown := 0, time.Now()
+	held, shown := 0, w.e.now()
 	for n := 1; ; n++ {
-		next := time.Now().Add(every)
+		next := w.e.now().Add(every)
 		value, o, err := w.try(ctx, p, it, out)
 		s := w.scope()
 		s.Result, s.Prev, s.N, s.Vars = value, prev, n, it.vars
@@ -222,21 +222,20 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 			return outcome{Status: runbooks.Skipped, Final: true, Result: last.Result,
 				Found: "now: " + firstOf(last.Fault, last.Found) + "; would be watched until " + watch.Until.String()}
 		}
-		if wait := max(time.Until(next), 0); w.e.clock().Add(wait).After(a.Deadline) {
+		if wait := max(next.Sub(w.e.now()), 0); w.e.clock().Add(wait).After(a.Deadline) {
 			last.Fault = w.missed(p.step, last)
 			return last
 		}
-		if time.Since(shown) >= progressEvery {
+		if w.e.now().Sub(shown) >= progressEvery {
 			if err := w.progress(a, firstOf(last.Fault, last.Found)); err != nil {
 				return last // the lease is lost; act sees it
 			}
-			shown = time.Now()
+			shown = w.e.now()
 		}
-		select {
-		case <-ctx.Done():
+		w.e.sleep(ctx, max(next.Sub(w.e.now()), 0))
+		if ctx.Err() != nil {
 			last.Status = runbooks.Fail
 			return last
-		case <-time.After(max(time.Until(next), 0)):
 		}
 	}
 }

@@ -39,7 +39,11 @@ type Options struct {
 	Observe      func(Event)                       // called at every boundary, from the goroutine that passed it; nil: nobody looks
 	Workers      int                               // runs that may act at the same time; 0: 16
 	Grace        time.Duration                     // how long a stopping engine waits for steps that change things; 0: 10 s
-	Now          func() time.Time                  // for stamps; 0: time.Now
+	Now          func() time.Time                  // for stamps and the polls of watches; nil: time.Now
+	// Sleep lets d pass between two polls of a watch, and returns early when
+	// ctx ends; nil: time itself. With a Now of its own it makes a watch take
+	// no time at all.
+	Sleep func(ctx context.Context, d time.Duration)
 }
 
 // An Event is the passing of a boundary: a place where a crash leaves the
@@ -72,6 +76,7 @@ const (
 	PointResult  = "result"  // its result is on record
 	PointSkipped = "skipped" // the step was left out
 	PointDoubt   = "doubt"   // an intent without a result was found
+	PointChild   = "child"   // the step has started another run, which this one waits for
 	PointEnding  = "ending"  // the main part is over; cleanup and report follow
 	PointEnded   = "ended"   // the run is over
 )
@@ -101,6 +106,7 @@ type Engine struct {
 	secret  func(string) (string, error)
 	observe func(Event)
 	now     func() time.Time
+	sleep   func(ctx context.Context, d time.Duration)
 	workers int
 	grace   time.Duration
 	owner   string // random, of this process
@@ -118,7 +124,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
-		now: o.Now, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
+		now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
 	}
 	if e.log == nil {
@@ -130,6 +136,9 @@ func New(o Options) *Engine {
 	if e.now == nil {
 		e.now = time.Now
 	}
+	if e.sleep == nil {
+		e.sleep = sleep
+	}
 	if e.workers == 0 {
 		e.workers = 16
 	}
@@ -138,6 +147,16 @@ func New(o Options) *Engine {
 	}
 	e.Reload(o.Library, o.Environments, o.Policy)
 	return e
+}
+
+// sleep lets d pass, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // Reload swaps what the configuration says. Runs in progress keep their text;
