@@ -27,57 +27,16 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 	var out *engine.Run
 	err := r.s.write(ctx, func(t *tx) error {
 		n := *run
-		// The counter's row lock orders creations, so that nobody else can be
-		// between looking for the request's key and inserting it.
-		if _, err := t.one(`UPDATE counters SET value = value + 1 WHERE name = 'run' RETURNING value`, nil, &n.Number); err != nil {
-			return err
-		}
-		if n.RequestKey != "" {
-			var id string
-			found, err := t.one(`SELECT id FROM runs WHERE request_key = $1`, []any{clean(n.RequestKey)}, &id)
-			if err != nil {
-				return err
-			}
-			if found {
-				out, _, err = r.s.load(t, id, "")
-				return also(errThere, err)
-			}
-		}
-		now, err := t.now()
+		there, err := r.s.create(t, &n)
 		if err != nil {
 			return err
 		}
-		if n.RootID == "" {
-			n.RootID = n.ID
-		}
-		if n.Created.IsZero() {
-			n.Created = moment(now)
-		}
-		if err := takeLocks(t, &n, now); err != nil {
-			return err
-		}
-		_, err = t.exec(`INSERT INTO snapshots (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, n.Digest, n.Text)
-		if err != nil {
-			return err
-		}
-		args, err := row(runFields(&n))
-		if err != nil {
-			return err
-		}
-		due := dueAt(&n, now)
-		args = append(args, n.Number, due)
-		_, err = t.exec(`INSERT INTO runs (`+runColumns+`, number, due_at) VALUES (`+holders(1, len(args))+`)`, args...)
-		if err != nil {
-			return err
-		}
-		if _, err := saveChildren(t, &n, &children{}); err != nil {
-			return err
+		if there != "" {
+			out, _, err = r.s.load(t, there, "")
+			return also(errThere, err)
 		}
 		if err := commitChange(t, &n, change); err != nil {
 			return err
-		}
-		if due != nil {
-			t.raised |= topicRuns
 		}
 		out, _, err = r.s.load(t, n.ID, "")
 		return err
@@ -86,6 +45,54 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 		return nil, err
 	}
 	return out, nil
+}
+
+// create inserts the run and takes its locks. If there is a run with its
+// request key, it returns that one's id and has written nothing of the run.
+func (s *Store) create(t *tx, n *engine.Run) (there string, err error) {
+	// The counter's row lock orders creations, so that nobody else can be
+	// between looking for the request's key and inserting it.
+	if _, err := t.one(`UPDATE counters SET value = value + 1 WHERE name = 'run' RETURNING value`, nil, &n.Number); err != nil {
+		return "", err
+	}
+	if n.RequestKey != "" {
+		found, err := t.one(`SELECT id FROM runs WHERE request_key = $1`, []any{clean(n.RequestKey)}, &there)
+		if err != nil || found {
+			return there, err
+		}
+	}
+	now, err := t.now()
+	if err != nil {
+		return "", err
+	}
+	if n.RootID == "" {
+		n.RootID = n.ID
+	}
+	if n.Created.IsZero() {
+		n.Created = moment(now)
+	}
+	if err := takeLocks(t, n, now); err != nil {
+		return "", err
+	}
+	_, err = t.exec(`INSERT INTO snapshots (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, n.Digest, n.Text)
+	if err != nil {
+		return "", err
+	}
+	args, err := row(runFields(n))
+	if err != nil {
+		return "", err
+	}
+	due := dueAt(n, now)
+	args = append(args, n.Number, due)
+	_, err = t.exec(`INSERT INTO runs (`+runColumns+`, number, due_at) VALUES (`+holders(1, len(args))+`)`, args...)
+	if err != nil {
+		return "", err
+	}
+	if due != nil {
+		t.raised |= topicRuns
+	}
+	_, err = saveChildren(t, n, &children{})
+	return "", err
 }
 
 // takeLocks takes the run's locks for its root, in the order of their keys so
@@ -187,6 +194,9 @@ func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn fun
 		}
 		// The store's own.
 		run.ID, run.Number, run.Owner, run.Epoch, run.LeaseUntil = before.ID, before.Number, before.Owner, before.Epoch, before.LeaseUntil
+		if err := await(t, run, change.Await); err != nil {
+			return err
+		}
 		if err := saveRun(t, run, &before, wasRow, change.Release, now); err != nil {
 			return err
 		}
@@ -198,6 +208,9 @@ func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn fun
 		}
 		if fence == nil {
 			t.raised |= topicRuns // a person's act is news for whoever has the run, too
+		}
+		if change, err = r.s.startWith(t, change); err != nil {
+			return err
 		}
 		return commitChange(t, run, change)
 	})
@@ -242,13 +255,16 @@ func saveRun(t *tx, run, before *engine.Run, wasRow []any, release bool, now int
 	return nil
 }
 
-// commitChange writes what goes with a run's change. The audit log comes last:
-// its lock is the one that all writers want.
+// commitChange writes what goes with a run's change. The audit log comes last,
+// for what it may lock.
 func commitChange(t *tx, run *engine.Run, change engine.Change) error {
 	if change.Unlock {
 		if _, err := t.exec(`DELETE FROM locks WHERE root_id = $1`, run.RootID); err != nil {
 			return err
 		}
+	}
+	if err := wake(t, change.Wake); err != nil {
+		return err
 	}
 	if err := enqueue(t, change.Notices); err != nil {
 		return err

@@ -164,5 +164,5 @@ func askNotice(r *Run, a *Approval) outbox.Notice {
 	if a.State == Open {
 		c.OutcomeBy = ""
 	}
-	return outbox.Notice{Key: "ask/" + a.ID, To: r.Origin, Under: "run/" + r.ID, Content: c}
+	return outbox.Notice{Key: "ask/" + a.ID, To: r.Origin, Under: r.thread(), Content: c}
 }

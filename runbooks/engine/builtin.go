@@ -36,6 +36,9 @@ func (w *worker) builtIn(step *runbooks.Step) (parked bool, err error) {
 	case "notify":
 		w.notify(step)
 		return false, nil
+	case "run":
+		w.hand(step, ForStep, runbooks.Next{Run: step.Run})
+		return false, nil
 	}
 	w.settle(step, outcome{Status: runbooks.Fail, Final: true,
 		Fault: fmt.Sprintf("this version of opsbot cannot do %q", step.Do)})
@@ -169,6 +172,8 @@ func whereTo(n runbooks.Next, rb *runbooks.Runbook) string {
 		return name(rb.Step(n.Goto))
 	case n.End != "":
 		return "end, " + n.End
+	case n.Run != nil:
+		return "run " + n.Run.Runbook
 	case len(n.Offer) > 0:
 		return "an offer"
 	case n.Word == "" || n.Word == "next":

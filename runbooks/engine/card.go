@@ -13,7 +13,11 @@ import (
 // runNotice posts or edits the live message of the run. rb is nil when the
 // run's text cannot be read.
 func runNotice(r *Run, rb *runbooks.Runbook) outbox.Notice {
-	return outbox.Notice{Key: "run/" + r.ID, To: r.Origin, Content: Card(r, rb)}
+	n := outbox.Notice{Key: "run/" + r.ID, To: r.Origin, Content: Card(r, rb)}
+	if r.ParentID != "" {
+		n.Under = r.thread()
+	}
+	return n
 }
 
 // Card is the live message of a run. rb is the runbook that it is pinned to,
@@ -82,6 +86,8 @@ func next(c *outbox.RunCard, r *Run, rb *runbooks.Runbook) {
 		}
 	case r.State == Ready && r.WakeAt.After(r.Created) && step != nil && step.Do == "wait":
 		c.Next, c.Until = "Waiting, as "+name(step)+" says.", r.WakeAt
+	case r.calling() != nil:
+		c.Next = "Waiting for the run that " + name(step) + " has started."
 	case r.Phase == PhaseCleanup:
 		c.Next = "Cleaning up."
 	case r.Phase == PhaseRollback:
@@ -115,11 +121,16 @@ func stepLine(r *Run, s *runbooks.Step, p Phase) outbox.StepLine {
 		if a.State == AttemptUncertain {
 			l.Mark = markUncertain
 		}
+		for _, other := range r.Attempts {
+			if other.Step == s.ID && other.Purpose == ForChild && other.Seq > a.Seq {
+				l.Found = strings.TrimPrefix(l.Found+"; "+cmp.Or(other.Fault, other.Found), "; ")
+			}
+		}
 		return l
 	}
 	for i := len(r.Attempts) - 1; i >= 0; i-- {
 		a := &r.Attempts[i]
-		if a.Step != s.ID || a.Purpose == ForRecheck || a.Purpose == ForVerify {
+		if a.Step != s.ID || a.Purpose == ForRecheck || a.Purpose == ForVerify || a.Purpose == ForChild {
 			continue
 		}
 		l.Effect, l.Found = effectName(a.Effect), a.Found
@@ -163,6 +174,9 @@ var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 func (w *worker) report() outbox.Notice {
 	r := w.run
 	users := starterOf(r)
+	if r.ParentID != "" {
+		users = nil // who started the root hears of its end
+	}
 	if w.rb.Report == nil {
 		return r.line(outbox.Line{Users: users, Text: fmt.Sprintf("%s on %s %s after %s. %s",
 			r.Title, r.Environment, ending(r), short(w.elapsed()), r.Outcome)})
@@ -175,7 +189,7 @@ func (w *worker) report() outbox.Notice {
 	if r.State == Canceled {
 		text += "\n" + escape(r.Outcome)
 	}
-	return outbox.Notice{Key: "report/" + r.ID, To: r.Origin, Under: "run/" + r.ID, Content: outbox.Report{
+	return outbox.Notice{Key: "report/" + r.ID, To: r.Origin, Under: r.thread(), Content: outbox.Report{
 		Run: r.ID, Number: r.Number, Title: r.Title, Verdict: string(r.Verdict), BodyMarkup: strings.TrimSpace(text), Users: users,
 	}}
 }

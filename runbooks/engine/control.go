@@ -71,27 +71,37 @@ func (e *Engine) Stop(ctx context.Context, ref string, actor access.Actor, why s
 		if r.Phase == PhaseCleanup || r.Phase == PhaseReport {
 			return fault.New(fault.Conflict, "R%d is at its end already.", r.Number)
 		}
-		r.Stop = &Stop{By: actor, Why: why, At: now}
-		r.Paused = false
-		r.voidOpen(c, stopOutcome(r.Stop), now)
-		if r.State != Ready || r.Owner == "" {
-			r.wake()
-		}
+		r.stop(c, &Stop{By: actor, Why: why, At: now})
 		return nil
 	})
 	if err == nil {
-		e.mu.Lock()
-		w := e.acting[run.ID]
-		e.mu.Unlock()
-		if w != nil {
-			w.mu.Lock()
-			if w.halt != nil {
-				w.halt(errStopped)
-			}
-			w.mu.Unlock()
-		}
+		e.halt(run.ID)
 	}
 	return run, err
+}
+
+// stop puts a stop on record and wakes the run, which sees to the rest.
+func (r *Run) stop(c *Change, stop *Stop) {
+	r.Stop, r.Paused = stop, false
+	r.voidOpen(c, stopOutcome(stop), stop.At)
+	if r.State != Ready || r.Owner == "" {
+		r.wake()
+	}
+}
+
+// halt interrupts the step that this process does for the run, if it does.
+func (e *Engine) halt(run string) {
+	e.mu.Lock()
+	w := e.acting[run]
+	e.mu.Unlock()
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.halt != nil {
+		w.halt(errStopped)
+	}
 }
 
 // Pause lets the run finish its present step and then wait until Resume.

@@ -147,6 +147,7 @@ func boundaries(t *testing.T, url string) []string {
 	run := b.start("fix")
 	b.people(run, nil)
 	b.ended(run, engine.Succeeded)
+	b.stop() // the last boundaries are passed a moment after their commit
 	mu.Lock()
 	defer mu.Unlock()
 	return seen

@@ -53,6 +53,8 @@ func (w *worker) would(step *runbooks.Step) string {
 		return "would say something"
 	case "decide":
 		return "would decide"
+	case "run":
+		return "would run the runbook " + step.Run.Runbook
 	case "end":
 		return "would end the run: " + step.End.Verdict
 	}

@@ -101,7 +101,7 @@ func verdict(r *Run, rb *runbooks.Runbook) runbooks.Status {
 			if a == nil || noted(s) && a.Status != runbooks.Warn {
 				continue
 			}
-			status := a.Status
+			status := r.withChildren(a)
 			if p == PhaseCleanup && failed(status) {
 				status = runbooks.Warn
 			}
@@ -142,6 +142,12 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 	switch {
 	case n.Goto != "":
 		w.moveTo(n.Goto)
+	case n.Run != nil && w.run.DryRun:
+		w.moveTo(next)
+	case n.Run != nil && (!bad || n.Run.Then != "retry" || !w.run.handedOver(step.ID)):
+		w.hand(step, ForChild, n)
+	case step.Run != nil && step.Run.Then == "end" && !bad && unset(n):
+		w.endMain("", said)
 	case n.End != "":
 		forced := runbooks.Status("")
 		text := outcome("")
@@ -276,7 +282,7 @@ func (w *worker) finish() error {
 		r.voidOpen(c, "The run ended.", now)
 		c.Notices = append(c.Notices, last)
 		c.Audit = append(c.Audit, AuditEntry{Actor: system, Act: "end", Run: r.ID, Outcome: string(state), Detail: r.Outcome})
-		c.Unlock, c.Release = true, true
+		r.over(c)
 	})
 	return w.flush()
 }
@@ -310,5 +316,9 @@ func (w *worker) offer(step *runbooks.Step, offered []runbooks.OfferedRunbook) {
 // line is a short message in the run's thread.
 func (r *Run) line(l outbox.Line) outbox.Notice {
 	l.Run = r.ID
-	return outbox.Notice{To: r.Origin, Under: "run/" + r.ID, Content: l}
+	return outbox.Notice{To: r.Origin, Under: r.thread(), Content: l}
 }
+
+// thread is the key of the message that everything the run says stands under.
+// Threads have no threads: a run that another one started speaks in its root's.
+func (r *Run) thread() string { return "run/" + cmp.Or(r.RootID, r.ID) }

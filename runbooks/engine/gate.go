@@ -191,12 +191,14 @@ func (w *worker) digest(p *plan) (string, error) {
 // last: granted or in use, since people last decided to try it again.
 func (w *worker) valid(step *runbooks.Step, kind ApprovalKind) *Approval {
 	var found *Approval
+	since := w.round(step)
 	for i := range w.run.Approvals {
 		a := &w.run.Approvals[i]
 		switch {
 		case a.Step != step.ID:
 		case (a.Kind == Choice || a.Kind == Doubt) && a.State == Spent:
 			found = nil // a new round
+		case a.Created.Before(since):
 		case a.Kind == kind && (a.State == Granted || a.State == Spent):
 			found = a
 		}

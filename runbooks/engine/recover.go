@@ -15,7 +15,7 @@ import (
 func (w *worker) recover() (parked bool, err error) {
 	for _, a := range w.run.Attempts {
 		step := w.rb.Step(a.Step)
-		if a.State != Intent || a.Epoch >= w.fence.Epoch || step == nil || step.Do == "wait" {
+		if a.State != Intent || a.Epoch >= w.fence.Epoch || step == nil || step.Do == "wait" || a.calls(step) {
 			continue
 		}
 		again := a.Effect == runbooks.Read || a.Effect == runbooks.Change && step.OnCrash.Word == "rerun"

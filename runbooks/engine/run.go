@@ -19,8 +19,9 @@ const (
 	// answer, a timer; left when an owner finds that people must decide, or at
 	// the end.
 	Ready State = "ready"
-	// Waiting runs have an open approval and no owner. Entered by the owner;
-	// left by an answer, an expiry or a stop, to Ready.
+	// Waiting runs have an open approval, or have started another run that has
+	// not ended, and no owner. Entered by the owner; left by an answer, an
+	// expiry, a stop or the other run's end, to Ready.
 	Waiting State = "waiting"
 	// Uncertain runs were found with an intent and no result on a step that
 	// may not be repeated. Left to Ready when a person decides.
@@ -127,6 +128,7 @@ const (
 	ForItem    = "item"    // one element of an `each`
 	ForRecheck = "recheck" // a read step run again after the approval of another
 	ForVerify  = "verify"  // a read step that tells what became of an uncertain one
+	ForChild   = "child"   // another run, where the step's end leads to one
 )
 
 // An Attempt is one try of one step: a row of the journal.

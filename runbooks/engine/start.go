@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,25 @@ func (e *Engine) Start(ctx context.Context, req StartRequest) (*Run, error) {
 }
 
 func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
+	run, rb, err := e.prepare(ctx, req, nil)
+	if err != nil {
+		return nil, err
+	}
+	made, err := e.store.Create(ctx, run, e.announce(run, rb))
+	var locked *LockedError
+	if errors.As(err, &locked) {
+		env, _ := e.settings.Load().environment(run.Environment)
+		return nil, e.held(ctx, locked, rb, env)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", rb.Slug, err)
+	}
+	return made, nil
+}
+
+// prepare makes the run that is asked for, if nothing speaks against it: one of
+// its own, or one that parent starts.
+func (e *Engine) prepare(ctx context.Context, req StartRequest, parent *Run) (*Run, *runbooks.Runbook, error) {
 	s := e.settings.Load()
 	rb, ok := s.library.Find(req.Runbook)
 	if !ok {
@@ -102,42 +122,45 @@ func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
 		if near := s.library.Suggest(req.Runbook); near != "" {
 			f = f.Hinted("Did you mean %s?", near)
 		}
-		return nil, f
+		return nil, nil, f
 	}
 	env, err := s.choose(rb, req.Environment)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.policy.Fit(ctx, e.people, req.Actor); err != nil && req.Actor.Kind == access.Person {
-		return nil, err
+		return nil, nil, err
 	}
-	if req.Actor.Kind != access.Schedule {
-		if err := s.policy.May(ctx, e.people, req.Actor, rb.Roles.Run...); err != nil {
-			if fault.KindOf(err) != fault.Forbidden {
-				return nil, err
-			}
-			return nil, fault.New(fault.Forbidden, "You may not run %s. %s", rb.Slug, fault.Say(err)).Because(err)
-		}
+	if err := e.mayRun(ctx, s, rb, req.Actor); err != nil {
+		return nil, nil, err
 	}
 	values, problems := rb.CheckParams(req.Params)
 	if len(problems) > 0 {
-		return nil, &ParamsError{Runbook: rb, Environment: env.Name, Given: req.Params, Problems: problems}
+		return nil, nil, &ParamsError{Runbook: rb, Environment: env.Name, Given: req.Params, Problems: problems}
 	}
-	if err := runnable(rb, env); err != nil {
-		return nil, err
+	depth, err := e.depth(ctx, parent)
+	if err != nil {
+		return nil, nil, err
 	}
-	if !req.DryRun {
-		if err := e.reviewable(ctx, s, rb, env, req.Actor); err != nil {
-			return nil, err
+	err = s.family(rb, depth, func(each *runbooks.Runbook) error {
+		if err := e.mayRun(ctx, s, each, req.Actor); err != nil {
+			return err
 		}
+		if err := runnable(each, env); err != nil || req.DryRun {
+			return err
+		}
+		return e.reviewable(ctx, s, each, env, req.Actor)
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	now, err := e.tune(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("make a run's id: %w", err)
+		return nil, nil, fmt.Errorf("make a run's id: %w", err)
 	}
 	run := &Run{
 		ID: id.String(), Runbook: rb.Slug, Title: rb.Title, Digest: rb.Digest, Text: rb.Text,
@@ -146,18 +169,13 @@ func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
 		RootID: id.String(), DryRun: req.DryRun,
 		State: Ready, Phase: PhaseMain, Cursor: first(rb, PhaseMain), Created: now,
 	}
+	if parent != nil {
+		run.ParentID, run.RootID = parent.ID, cmp.Or(parent.RootID, parent.ID)
+	}
 	if !req.DryRun {
 		run.Locks = e.lockKeys(ctx, rb, env)
 	}
-	made, err := e.store.Create(ctx, run, e.announce(run, rb))
-	var locked *LockedError
-	if errors.As(err, &locked) {
-		return nil, e.held(ctx, locked, rb, env)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", rb.Slug, err)
-	}
-	return made, nil
+	return run, rb, nil
 }
 
 // announce is what a start says: the card, and its one mention of the starter.
@@ -169,8 +187,12 @@ func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
 	if run.Starter.Kind == access.Schedule {
 		text += " It was started by the schedule " + run.Starter.ID + "."
 	}
+	said := run.line(outbox.Line{Text: text, Users: starterOf(run)})
+	if run.ParentID != "" {
+		said = run.line(outbox.Line{Text: fmt.Sprintf("Started %s on %s, as the runbook says.", run.Title, run.Environment)})
+	}
 	return Change{
-		Notices: []outbox.Notice{runNotice(run, rb), run.line(outbox.Line{Text: text, Users: starterOf(run)})},
+		Notices: []outbox.Notice{runNotice(run, rb), said},
 		Audit:   []AuditEntry{{Actor: run.Starter, Act: "start", Run: run.ID, Digest: run.Digest, Outcome: "started", Detail: run.Runbook + " on " + run.Environment}},
 	}
 }
@@ -215,18 +237,6 @@ func runnable(rb *runbooks.Runbook, env *Environment) error {
 		}
 		if t.Kind != use.Kind {
 			return fault.New(fault.Invalid, "%s needs %q to be a %s connection; on %s it is %s.", rb.Slug, use.Name, use.Kind, env.Name, t.Kind)
-		}
-	}
-	for _, step := range slices.Concat(rb.Steps, rb.Rollback, rb.Cleanup) {
-		nexts := []runbooks.Next{step.OnFail, step.Then}
-		if step.Decide != nil {
-			for _, row := range step.Decide.Rows {
-				nexts = append(nexts, row.Next)
-			}
-		}
-		child := step.Run != nil || slices.ContainsFunc(nexts, func(n runbooks.Next) bool { return n.Run != nil })
-		if child {
-			return fault.New(fault.Invalid, "%s cannot be run by this version of opsbot: %s starts another runbook by itself.", rb.Slug, name(step))
 		}
 	}
 	if len(rb.Steps) == 0 {
@@ -339,14 +349,12 @@ func (e *Engine) offer(r *Run, env *Environment, step *runbooks.Step, o runbooks
 	for k, v := range values {
 		made.Params[k] = textOf(v)
 	}
-	rb, ok := e.settings.Load().library.Find(o.Runbook)
-	switch {
-	case !ok:
+	settings := e.settings.Load()
+	rb, ok := settings.library.Find(o.Runbook)
+	if !ok {
 		made.Why = "there is no runbook " + o.Runbook
-	default:
-		if err := runnable(rb, env); err != nil {
-			made.Why = fault.Say(err)
-		}
+	} else if err := settings.family(rb, 0, func(each *runbooks.Runbook) error { return runnable(each, env) }); err != nil {
+		made.Why = fault.Say(err)
 	}
 	return made
 }

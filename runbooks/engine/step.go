@@ -223,13 +223,19 @@ func (w *worker) retry(step *runbooks.Step, failed Attempt) (bool, time.Duration
 	return true, min(delay, time.Hour)
 }
 
-// round is when people last decided to try the step again; zero: never. What
+// round is when people last decided to try the step again, or another run made
+// that possible; zero: never. What
 // was approved or tried before it does not count any more.
 func (w *worker) round(step *runbooks.Step) time.Time {
 	var t time.Time
 	for _, a := range w.run.Approvals {
 		if a.Step == step.ID && (a.Kind == Choice || a.Kind == Doubt) && a.State == Spent {
 			t = a.Decided
+		}
+	}
+	for _, a := range w.run.Attempts {
+		if a.Step == step.ID && a.Purpose == ForChild && a.State == AttemptDone && a.ResultAt.After(t) {
+			t = a.ResultAt
 		}
 	}
 	return t

@@ -38,8 +38,17 @@ type Fence struct {
 type Change struct {
 	Notices []outbox.Notice
 	Audit   []AuditEntry
-	Unlock  bool // release every lock of the run's root
-	Release bool // give up the lease: the run waits, sleeps or has ended
+	Unlock  bool   // release every lock of the run's root
+	Release bool   // give up the lease: the run waits, sleeps or has ended
+	Start   *Birth // a run to create with the same commit; a *LockedError undoes all of it
+	Await   string // id of a run whose end this one waits for: Waiting becomes Ready if it has ended
+	Wake    string // id of a run to make Ready if it is Waiting and not paused: it awaits this one's end
+}
+
+// A Birth is a run that another one starts, and what its creation says.
+type Birth struct {
+	Run    *Run
+	Change Change // its Notices and Audit
 }
 
 // An AuditEntry is one row of the audit log: who did what to what, and what

@@ -125,6 +125,8 @@ func (w *worker) drive() (err error) {
 		switch {
 		case r.State.Ended():
 			return w.flush()
+		case w.calling() != nil && (!r.Paused || r.Stop != nil || !main):
+			parked, err = w.attend(*w.calling())
 		case r.Stop != nil && main:
 			w.endMain(runbooks.Status(""), stopOutcome(r.Stop))
 		case r.Paused && main:
@@ -150,8 +152,7 @@ func (w *worker) drive() (err error) {
 func (w *worker) prepare() (parked bool, err error) {
 	w.rb, err = w.e.runbook(w.run)
 	if err != nil {
-		w.giveUp(fault.Say(err))
-		return true, w.flush()
+		return true, w.giveUp(fault.Say(err))
 	}
 	env, ok := w.e.settings.Load().environment(w.run.Environment)
 	if !ok {
@@ -215,6 +216,9 @@ func (w *worker) flush() error {
 		if errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrNoRun) || !w.leased() {
 			return errors.Join(ErrLeaseLost, err)
 		}
+		if locked := (*LockedError)(nil); errors.As(err, &locked) {
+			return err // waiting a moment would not help
+		}
 		w.e.log.Warn("commit failed, trying again", "run", w.run.ID, "err", err)
 		select {
 		case <-w.ctx.Done():
@@ -239,14 +243,39 @@ func (w *worker) park(state State, wake time.Time) error {
 	return err
 }
 
-// giveUp ends the run at once: not even its cleanup can be read.
-func (w *worker) giveUp(why string) {
+// giveUp ends the run at once: not even its cleanup can be read. A run that it
+// waits for is stopped before.
+func (w *worker) giveUp(why string) error {
 	now := w.e.clock()
+	for _, a := range w.run.Attempts {
+		id := a.child()
+		if a.State != Intent || id == "" {
+			continue
+		}
+		child, err := w.e.store.Find(w.ctx, id)
+		if err != nil {
+			return fmt.Errorf("look at run %s: %w", id, err)
+		}
+		if child.State.Ended() {
+			continue
+		}
+		if err := w.e.stopChild(w.ctx, child, &Stop{By: system, Why: why, At: now}); err != nil {
+			return err
+		}
+		return w.parkFor(id, true, nil)
+	}
 	w.do(PointEnded, "", func(r *Run, c *Change) {
 		r.State, r.Verdict, r.Outcome, r.Ended = Failed, runbooks.Fail, why, now
 		r.voidOpen(c, "The run ended.", now)
-		c.Unlock, c.Release = true, true
+		r.over(c)
 	})
+	return w.flush()
+}
+
+// over lets go of what a run holds: its root's locks go with the root, and
+// whoever waits for its end is woken.
+func (r *Run) over(c *Change) {
+	c.Release, c.Unlock, c.Wake = true, r.ParentID == "", r.ParentID
 }
 
 // asking reports whether an approval is open.
