@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"commands":                   {"runbooks", "runbooks/engine", "internal/access", "internal/fault", "internal/outbox"},
 	"runbooks":                   {"internal/fault"},
 	"runbooks/library":           {},
+	"runbooks/schema":            {"runbooks"},
 	"runbooks/engine":            {"runbooks", "internal/access", "internal/fault", "internal/outbox"},
 	"internal/access":            {"internal/fault"},
 	"internal/actions/redis":     {"runbooks", "internal/fault"},

@@ -60,6 +60,9 @@ type Key struct {
 // onAction marks the step's keys that have no meaning for a built-in.
 const onAction = "an action"
 
+// ForActions reports whether a step's key belongs to actions alone.
+func (k Key) ForActions() bool { return k.Only == onAction }
+
 // key returns the declaration of the key, nil if there is none.
 func (f *Form) key(name string) *Key {
 	for i := range f.Keys {
