@@ -33,10 +33,16 @@ type health struct {
 	since     time.Time
 	sockets   int
 	wrong     map[string]string
+	at        map[string]time.Time // when it was last said
 }
 
+// recordDoubt is how long a command that could not be recorded speaks against
+// the database. Nobody can tell until the next command comes, and that may
+// take days.
+const recordDoubt = 10 * time.Second
+
 func newHealth() *health {
-	return &health{since: time.Now(), wrong: map[string]string{aboutLink: opening}}
+	return &health{since: time.Now(), wrong: map[string]string{aboutLink: opening}, at: map[string]time.Time{}}
 }
 
 // say notes what is wrong about something; an empty sentence takes it back.
@@ -48,6 +54,7 @@ func (h *health) say(about, sentence string, args ...any) {
 		return
 	}
 	h.wrong[about] = fmt.Sprintf(sentence, args...)
+	h.at[about] = time.Now()
 }
 
 func (h *health) hello(sockets int) {
@@ -81,7 +88,7 @@ func (h *health) status() Status {
 	defer h.mu.Unlock()
 	s := Status{Connected: h.connected, Since: h.since, Connections: h.sockets}
 	for _, about := range []string{aboutLink, aboutTokens, aboutCopies, aboutInbox} {
-		if w := h.wrong[about]; w != "" {
+		if w := h.wrong[about]; w != "" && (about != aboutInbox || time.Since(h.at[about]) < recordDoubt) {
 			s.Reasons = append(s.Reasons, w)
 		}
 	}

@@ -172,7 +172,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 		t.Errorf("a command is answered %q, %v, want %q", m.Visible(), err, undone)
 	}
 	h.refused("ann", undone, func() { h.click("ann", asked, "Done") })
-	if status, checks := h.ready(); status != 503 || !strings.Contains(checks["database"], "database") {
+	if status, checks := h.ready(); status != 503 || !strings.Contains(checks["database"], "database") || checks["slack"] != "Commands cannot be recorded: the database does not take them." {
 		t.Errorf("/readyz answers %d, %v", status, checks)
 	}
 
