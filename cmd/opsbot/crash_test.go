@@ -202,6 +202,7 @@ func (p *process) kill() {
 // stop ends the process with SIGTERM and wants a clean end.
 func (p *process) stop() {
 	p.h.t.Helper()
+	poll(p.h.t, "the bot has started", func() bool { return strings.Contains(p.log.String(), "opsbot starts") })
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.h.t.Errorf("SIGTERM: %v", err)
 	}
