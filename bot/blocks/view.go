@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,9 +229,16 @@ func malformed(kind, value string) string {
 		if _, err := time.ParseDuration(value); err != nil {
 			return "Give a duration such as 30s, 5m or 1h30m."
 		}
+	case "service":
+		if !serviceName.MatchString(value) {
+			return "Give the plain name of a service such as api."
+		}
 	}
 	return ""
 }
+
+// serviceName is how the runbook format writes a service.
+var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
 
 // kindOf is the action_id of an input's element: the type of its field.
 func kindOf(e slack.BlockElement) string {

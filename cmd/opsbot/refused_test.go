@@ -85,6 +85,9 @@ func TestMissingValueIsAskedFor(t *testing.T) {
 	if err := h.submit("ann", form, ""); err == nil || !strings.Contains(err.Error(), "required") {
 		t.Errorf("an empty value gave %v", err)
 	}
+	if err := h.submit("ann", form, "../etc"); err == nil || !strings.Contains(err.Error(), "Give the plain name of a service such as api.") {
+		t.Errorf("a value against the rule gave %v", err)
+	}
 	if err := h.submit("ann", form, "api"); err != nil {
 		t.Fatalf("a good value gave %v", err)
 	}
