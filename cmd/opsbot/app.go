@@ -113,9 +113,14 @@ func (c *common) atDesk(ctx context.Context, acts bool, work func(context.Contex
 	}
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
 	if lite {
-		if d, err := dialDesk(store.Socket(file)); err == nil {
+		d, err := dialDesk(store.Socket(file))
+		if err == nil {
 			defer d.Close()
 			return work(ctx, d)
+		}
+		if errors.Is(err, os.ErrPermission) {
+			return fault.New(fault.Forbidden, "The opsbot that owns %s runs under another account, and its socket is open to that account alone.", file).
+				Hinted("Work under that account, or use the buttons in Slack. With PostgreSQL each account can work on its own.").Because(err)
 		}
 	}
 	log := newLog(c.std.Err, config.Log{Level: "error", Format: "text"})
