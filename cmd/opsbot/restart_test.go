@@ -64,6 +64,33 @@ func TestEmergencyRestart(t *testing.T) {
 	}
 }
 
+// A run lives where it was asked for: card, thread and questions stand in that
+// channel and in no other.
+func TestRunLivesWhereItWasStarted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.serve()
+	if _, err := h.sim.As("ann").Slash("incident-response", "/runbook emergency-restart service=api"); err != nil {
+		t.Fatal(err)
+	}
+	h.until("the question stands in #incident-response", func() bool {
+		for _, m := range h.sim.History("incident-response", "ben") {
+			if m.ReplyCount == 0 || !strings.HasPrefix(m.Visible(), "Emergency restart on demo") {
+				continue
+			}
+			for _, r := range h.sim.Thread("incident-response", m.TS, "ben")[1:] {
+				if strings.HasPrefix(r.Visible(), "By hand: 1. Save the evidence") {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	if h.says("Emergency restart on demo") {
+		t.Errorf("#ops has it too:\n%s", h.transcript())
+	}
+}
+
 // A hand is a manual step with what is filled in for it.
 type hand struct {
 	step   string
