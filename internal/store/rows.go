@@ -12,7 +12,7 @@ import (
 
 const runColumns = "id, runbook, title, digest, environment, critical, params, starter, origin, request_key, " +
 	"subject, parent_id, root_id, dry_run, state, verdict, phase, cursor, paused, stop, outcome, lock_keys, offers, " +
-	"wake_at, created_at, started_at, ended_at, acting_ns, restarts"
+	"wake_at, created_at, started_at, ended_at, acting_ns, restarts, waits_for"
 
 func runFields(r *engine.Run) []field {
 	return []field{
@@ -22,16 +22,17 @@ func runFields(r *engine.Run) []field {
 		text(&r.State), text(&r.Verdict), text(&r.Phase), text(&r.Cursor), flag(&r.Paused),
 		document(&r.Stop), text(&r.Outcome), document(&r.Locks), document(&r.Offers),
 		instant(&r.WakeAt), instant(&r.Created), instant(&r.Started), instant(&r.Ended),
-		number(&r.Acting), number(&r.Restarts),
+		number(&r.Acting), number(&r.Restarts), text(&r.WaitsFor),
 	}
 }
 
 // runOwned are what follows runColumns when a run is read. The time may be from
 // before a wait for the row's lock, but nobody can claim the run from then on.
-const runOwned = ", number, owner, epoch, lease_until, due_at, {now}"
+const runOwned = ", number, owner, epoch, lease_until, " +
+	"(SELECT COUNT(*) FROM runs w WHERE w.waits_for = runs.id AND w.waits_for <> ''), due_at, {now}"
 
 func ownedFields(r *engine.Run) []field {
-	return []field{number(&r.Number), text(&r.Owner), number(&r.Epoch), instant(&r.LeaseUntil)}
+	return []field{number(&r.Number), text(&r.Owner), number(&r.Epoch), instant(&r.LeaseUntil), number(&r.Waiters)}
 }
 
 const stepColumns = "seq, step, number, item, purpose, phase, epoch, effect, state, status, intent_at, result_at, " +

@@ -105,22 +105,36 @@ func takeLocks(t *tx, run *engine.Run, now int64) error {
 		if err != nil {
 			return err
 		}
-		if n == 1 {
-			continue
+		// A part is held with the whole, and the whole with any of its parts.
+		if whole, _, ok := strings.Cut(key, engine.LockPart); ok {
+			err = heldBy(t, run.RootID, key, `l.key = $2`, clean(whole))
+		} else {
+			err = heldBy(t, run.RootID, key, `substr(l.key, 1, length($2)) = $2`, clean(key)+engine.LockPart)
 		}
-		held := engine.LockedError{Key: key}
-		var since int64
-		_, err = t.one(`SELECT l.root_id, l.since, COALESCE(r.number, 0) FROM locks l LEFT JOIN runs r ON r.id = l.root_id WHERE l.key = $1`,
-			[]any{clean(key)}, &held.Holder, &since, &held.Number)
 		if err != nil {
 			return err
 		}
-		if held.Holder != run.RootID {
-			held.Since = moment(since)
-			return &held
+		if n == 1 {
+			continue
+		}
+		if err := heldBy(t, run.RootID, key, `l.key = $2`, clean(key)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// heldBy returns a *engine.LockedError if another root holds a lock that meets
+// the condition, in which $2 is arg.
+func heldBy(t *tx, root, key, condition, arg string) error {
+	held := engine.LockedError{Key: key}
+	found, err := t.one(`SELECT l.root_id, l.since, COALESCE(r.number, 0) FROM locks l LEFT JOIN runs r ON r.id = l.root_id
+		WHERE l.root_id <> $1 AND `+condition+` ORDER BY l.since, l.key LIMIT 1`,
+		[]any{root, arg}, &held.Holder, instant(&held.Since), &held.Number)
+	if err != nil || !found {
+		return err
+	}
+	return &held
 }
 
 // dueAt is when a run may be claimed: nil unless it is ready and neither
@@ -200,6 +214,16 @@ func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn fun
 		if err := saveRun(t, run, &before, wasRow, change.Release, now); err != nil {
 			return err
 		}
+		if change.Lock {
+			// The counter's row lock orders whoever takes locks, so that a whole
+			// and its part are not taken side by side.
+			if _, err := t.exec(`UPDATE counters SET value = value WHERE name = 'run'`); err != nil {
+				return err
+			}
+			if err := takeLocks(t, run, now); err != nil {
+				return err
+			}
+		}
 		if run.Digest != before.Digest {
 			return fmt.Errorf("store: update run %s: its runbook cannot change", id)
 		}
@@ -261,6 +285,16 @@ func commitChange(t *tx, run *engine.Run, change engine.Change) error {
 	if change.Unlock {
 		if _, err := t.exec(`DELETE FROM locks WHERE root_id = $1`, run.RootID); err != nil {
 			return err
+		}
+		// Whoever waits for them looks again. One that is just looking will
+		// look again by itself, and is not waited for.
+		n, err := t.exec(`UPDATE runs SET wake_at = 0, due_at = {now}
+			WHERE id IN (SELECT id FROM runs WHERE waits_for = $1 AND due_at IS NOT NULL {skip})`, run.RootID)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			t.raised |= topicRuns
 		}
 	}
 	if err := wake(t, change.Wake); err != nil {

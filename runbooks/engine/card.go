@@ -27,7 +27,7 @@ func Card(r *Run, rb *runbooks.Runbook) outbox.RunCard {
 		Run: r.ID, Number: r.Number, Runbook: r.Runbook, Title: r.Title, Environment: r.Environment,
 		Critical: r.Critical, DryRun: r.DryRun, Starter: r.Starter.ID, StarterName: r.Starter.Name,
 		State: string(r.State), Verdict: string(r.Verdict), Started: cmp.Or(r.Started, r.Created), Ended: r.Ended,
-		Stoppable: !r.State.Ended() && r.Stop == nil,
+		Stoppable: !r.State.Ended() && r.Stop == nil, Waiters: r.Waiters,
 	}
 	if rb != nil {
 		for _, p := range []Phase{PhaseMain, PhaseRollback, PhaseCleanup} {
@@ -63,6 +63,11 @@ func next(c *outbox.RunCard, r *Run, rb *runbooks.Runbook) {
 		c.Next = "Paused. Nothing happens until somebody resumes it."
 		if a != nil {
 			c.Next = "Paused, with a question open."
+		}
+	case r.WaitsFor != "":
+		c.Next = r.Outcome
+		if rb != nil {
+			c.Until = r.Created.Add(rb.LockWait)
 		}
 	case a != nil:
 		c.NextUsers, c.NextGroups, c.Until = a.Card.Users, a.Card.Groups, a.Expires

@@ -161,19 +161,35 @@ func (w *worker) beget(step *runbooks.Step, n runbooks.Next, a Attempt) (parked 
 	}
 	env, _ := w.e.settings.Load().environment(r.Environment)
 	change := w.e.announce(child, rb)
-	a.Result, a.Found = encodeCall(child.ID), "runs "+child.Title
-	w.do(PointChild, step.ID, func(r *Run, c *Change) { r.put(a) })
-	err = w.parkFor(child.ID, false, &Birth{Run: child, Change: change})
-	var locked *LockedError
-	if errors.As(err, &locked) {
-		if w.run, err = w.e.store.Find(w.ctx, r.ID); err != nil {
+	begun := a
+	begun.Result, begun.Found = encodeCall(child.ID), "runs "+child.Title
+	for {
+		w.do(PointChild, step.ID, func(r *Run, c *Change) { r.put(begun) })
+		err = w.parkFor(child.ID, false, &Birth{Run: child, Change: change})
+		var locked *LockedError
+		if !errors.As(err, &locked) {
+			w.e.refresh(w.ctx, child.WaitsFor)
+			return true, err
+		}
+		if err := w.forget(); err != nil {
 			return false, err
 		}
-		w.pending = nil
-		a.Result = nil
-		return refused(w.e.held(w.ctx, locked, rb, env))
+		refusal := w.e.held(w.ctx, locked, rb, env)
+		if !queue(child, rb, locked, refusal) {
+			return refused(refusal)
+		}
+		change = w.e.announce(child, rb)
 	}
-	return true, err
+}
+
+// forget drops what the worker decided since its last commit.
+func (w *worker) forget() error {
+	run, err := w.e.store.Find(w.ctx, w.run.ID)
+	if err != nil {
+		return err
+	}
+	w.run, w.pending = run, nil
+	return nil
 }
 
 func encodeCall(id string) json.RawMessage {

@@ -66,6 +66,7 @@ func (e Event) String() string {
 // The boundaries. All but PointActed follow a commit.
 const (
 	PointStarted = "started" // a run was created
+	PointLocked  = "locked"  // a run that waited for its locks has them
 	PointClaimed = "claimed" // an owner took the run
 	PointAsked   = "asked"   // people were asked about a step
 	PointVoted   = "voted"   // somebody answered

@@ -74,6 +74,8 @@ type Run struct {
 	Stop     *Stop  // a stop was asked for
 	Outcome  string // one sentence on how it ended
 	Locks    []string
+	WaitsFor string    // id of the run whose locks it waits for, before its first step; "": none
+	Waiters  int       // runs that wait for this one's locks; counted by the store
 	WakeAt   time.Time // when Ready: not before
 	Created  time.Time
 	Started  time.Time // first claimed

@@ -102,13 +102,18 @@ func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
 	}
 	made, err := e.store.Create(ctx, run, e.announce(run, rb))
 	var locked *LockedError
-	if errors.As(err, &locked) {
+	for errors.As(err, &locked) {
 		env, _ := e.settings.Load().environment(run.Environment)
-		return nil, e.held(ctx, locked, rb, env)
+		refusal := e.held(ctx, locked, rb, env)
+		if !queue(run, rb, locked, refusal) {
+			return nil, refusal
+		}
+		made, err = e.store.Create(ctx, run, e.announce(run, rb))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", rb.Slug, err)
 	}
+	e.refresh(ctx, made.WaitsFor)
 	return made, nil
 }
 
@@ -186,6 +191,9 @@ func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
 	}
 	if run.Starter.Kind == access.Schedule {
 		text += " It was started by the schedule " + run.Starter.ID + "."
+	}
+	if run.WaitsFor != "" {
+		text = fmt.Sprintf("%s on %s waits for its turn, until %s: %s", run.Title, run.Environment, clockTime(run.Created.Add(rb.LockWait)), run.Outcome)
 	}
 	said := run.line(outbox.Line{Text: text, Users: starterOf(run)})
 	if run.ParentID != "" {
@@ -298,18 +306,24 @@ const identityWithin = 3 * time.Second
 func (e *Engine) lockKeys(ctx context.Context, rb *runbooks.Runbook, env *Environment) []string {
 	keys := []string{runbookKey(rb.Slug, env.Name)}
 	for _, lock := range rb.Lock {
-		connection, _, _ := strings.Cut(lock, "/") // a part is locked with the whole
+		connection, part, _ := strings.Cut(lock, "/")
+		if part == "*" {
+			part = "" // every part is the whole
+		}
+		if part != "" {
+			part = LockPart + part
+		}
 		t, ok := env.Targets[connection]
 		if !ok || t.Conn == nil {
-			keys = append(keys, fmt.Sprintf("%s of %s", connection, env.Name))
+			keys = append(keys, fmt.Sprintf("%s of %s", connection, env.Name)+part)
 			continue
 		}
-		keys = append(keys, fmt.Sprintf("%s (%s)", connection, t.Conn.Address()))
+		keys = append(keys, fmt.Sprintf("%s (%s)", connection, t.Conn.Address())+part)
 		call, cancel := context.WithTimeout(ctx, identityWithin)
 		id, err := t.Conn.Identity(call)
 		cancel()
 		if err == nil && id != "" {
-			keys = append(keys, fmt.Sprintf("%s (%s)", connection, id))
+			keys = append(keys, fmt.Sprintf("%s (%s)", connection, id)+part)
 		}
 	}
 	slices.Sort(keys)

@@ -28,6 +28,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("lock %s is held by R%d", e.Key, e.Number)
 }
 
+// LockPart stands in a lock's key between a connection and a part of it.
+const LockPart = " / "
+
 // A Fence proves that a writer still owns a run.
 type Fence struct {
 	Owner string
@@ -39,6 +42,7 @@ type Change struct {
 	Notices []outbox.Notice
 	Audit   []AuditEntry
 	Unlock  bool   // release every lock of the run's root
+	Lock    bool   // take the run's Locks; a *LockedError undoes the commit
 	Release bool   // give up the lease: the run waits, sleeps or has ended
 	Start   *Birth // a run to create with the same commit; a *LockedError undoes all of it
 	Await   string // id of a run whose end this one waits for: Waiting becomes Ready if it has ended
@@ -87,7 +91,8 @@ type Store interface {
 	// Create commits a new run with its locks (run.Locks) and the change, gives
 	// it its number and returns it. If a run with the same non-empty
 	// RequestKey exists, that one is returned and nothing is written. It
-	// returns a *LockedError if another root run holds one of the locks.
+	// returns a *LockedError if another root run holds one of the locks. A key
+	// of the form whole + LockPart + part excludes the whole, and the reverse.
 	Create(ctx context.Context, run *Run, change Change) (*Run, error)
 	// Claim takes the longest-waiting run that is Ready, due and without a
 	// live lease: owner set, epoch one up, lease of LeaseTime. It returns nil

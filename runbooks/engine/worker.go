@@ -125,6 +125,8 @@ func (w *worker) drive() (err error) {
 		switch {
 		case r.State.Ended():
 			return w.flush()
+		case r.WaitsFor != "" && (!r.Paused || r.Stop != nil):
+			parked, err = w.acquire()
 		case w.calling() != nil && (!r.Paused || r.Stop != nil || !main):
 			parked, err = w.attend(*w.calling())
 		case r.Stop != nil && main:

@@ -23,7 +23,7 @@ func testWholeRun(t *testing.T, s *store.Store) {
 	run.Offers, run.Attempts, run.Approvals = nil, nil, nil
 	run.State, run.Paused, run.Owner, run.Epoch, run.LeaseUntil = engine.Ready, false, "", 0, time.Time{}
 	run.WakeAt = time.Time{}
-	run.Number = 1
+	run.Number, run.Waiters = 1, 0
 	got := create(t, s, run, engine.Change{})
 	if diff := cmp.Diff(run, got); diff != "" {
 		t.Errorf("Create (-want +got):\n%s", diff)
