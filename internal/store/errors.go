@@ -91,7 +91,7 @@ func lostConnection(err error) bool {
 		return true
 	}
 	switch sqlState(err) {
-	case "57P01", "57P02", "57P03", "53300", "08000", "08003", "08006": // shutting down, too many connections, gone
+	case "57P01", "57P02", "57P03", "25P03", "53300", "08000", "08003", "08006": // shutting down, silent for too long, too many connections, gone
 		return true
 	}
 	return pgconn.SafeToRetry(err)

@@ -324,8 +324,8 @@ func TestPostgresGoesAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := newGate(t, u.Host)
-	u.Host = gate.addr()
+	gate := storetest.NewGate(t, u.Host)
+	u.Host = gate.Addr()
 	var log strings.Builder
 	s, err := store.Open(t.Context(), u.String(), store.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
@@ -336,16 +336,98 @@ func TestPostgresGoesAway(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	gate.shut()
+	gate.Shut()
 	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Ping = %v, want %s", err, fault.Unavailable)
 	}
 	if _, err := s.Runs().Claim(t.Context(), "o"); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Claim = %v, want %s", err, fault.Unavailable)
 	}
-	gate.open()
+	gate.Open()
 	if _, err := s.Runs().Create(t.Context(), storetest.NewRun(), engine.Change{}); err != nil {
 		t.Errorf("Create once it is back: %v", err)
+	}
+}
+
+// A process that falls silent in the middle of a transaction holds the row of
+// its run; it is taken from it all the same, and what it says later is not heard.
+func TestSilenceInATransaction(t *testing.T) {
+	t.Parallel()
+	mine := storetest.Postgres(t)
+	u, err := url.Parse(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := storetest.NewGate(t, u.Host)
+	u.Host = gate.Addr()
+	silent, other := storetest.OpenURL(t, u.String()), storetest.OpenURL(t, mine)
+	if _, err := other.Runs().Create(t.Context(), storetest.NewRun(), engine.Change{}); err != nil {
+		t.Fatal(err)
+	}
+	run, err := silent.Runs().Claim(t.Context(), "silent")
+	if err != nil || run == nil {
+		t.Fatalf("Claim = %v, %v", run, err)
+	}
+	said := make(chan error, 1)
+	go func() {
+		_, err := silent.Runs().Update(context.WithoutCancel(t.Context()), run.ID, &engine.Fence{Owner: "silent", Epoch: run.Epoch}, func(r *engine.Run) (engine.Change, error) {
+			gate.Hold()
+			r.Outcome = "late"
+			return engine.Change{}, nil
+		})
+		said <- err
+	}()
+	var taken *engine.Run
+	for deadline := time.Now().Add(60 * time.Second); taken == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("the run is never taken over")
+		}
+		if taken, err = other.Runs().Claim(t.Context(), "other"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if taken.Epoch != run.Epoch+1 {
+		t.Errorf("epoch %d, want %d", taken.Epoch, run.Epoch+1)
+	}
+	gate.Open()
+	if err := <-said; fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("the late Update = %v, want %s", err, fault.Unavailable)
+	}
+	if r, err := other.Runs().Find(t.Context(), run.ID); err != nil || r.Outcome != "" {
+		t.Errorf("the run is %v (%v), want it without the late words", r, err)
+	}
+}
+
+// A network that swallows everything is found out, and new connections are
+// made once it is well.
+func TestConnectionsLeadNowhere(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(storetest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := storetest.NewGate(t, u.Host)
+	u.Host = gate.Addr()
+	s := storetest.OpenURL(t, u.String())
+	done := make(chan error, 8)
+	for range cap(done) { // for as many connections
+		go func() { done <- s.Ping(t.Context()) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	gate.Hold()
+	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Ping = %v, want %s", err, fault.Unavailable)
+	}
+	if _, err := s.Runs().Find(t.Context(), "R1"); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Find = %v, want %s", err, fault.Unavailable)
+	}
+	gate.Open()
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping once it is well: %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"opsbot/internal/fault"
+	"opsbot/runbooks/engine"
 )
 
 // pg is the PostgreSQL side of a store.
@@ -38,10 +39,23 @@ const pgNow = `(SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGI
 
 const (
 	pgConnections = 16
+	pgIdle        = pgConnections / 2
 	// pgRetries bounds how often a transaction is tried again when PostgreSQL
 	// could not order it among others.
 	pgRetries = 10
+	// pgPatience bounds a transaction, so that nobody waits for long on a
+	// connection that the network has forgotten.
+	pgPatience = 10 * time.Second
+	// pgSilence is how long a process may say nothing in the middle of a
+	// transaction before the server ends it: one that is frozen or cut off there
+	// holds row locks, which would keep others from taking over its runs. It is
+	// far more than any transaction of ours waits for its own process.
+	pgSilence = engine.LeaseTime
 )
+
+// pgDialer finds out within half a minute that a connection nobody writes to
+// leads nowhere: that of LISTEN.
+var pgDialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 
 func (s *Store) openPG(ctx context.Context, loc location) error {
 	config, err := pgx.ParseConfig(loc.postgres)
@@ -52,6 +66,10 @@ func (s *Store) openPG(ctx context.Context, loc location) error {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	config.DialFunc = pgDialer.DialContext
+	if config.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		config.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(pgSilence.Milliseconds(), 10)
+	}
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "opsbot"
 	}
@@ -61,7 +79,7 @@ func (s *Store) openPG(ctx context.Context, loc location) error {
 	s.dialect = newDialect("postgres", pgNow, "FOR UPDATE SKIP LOCKED", "FOR UPDATE")
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(pgConnections)
-	db.SetMaxIdleConns(pgConnections / 2)
+	db.SetMaxIdleConns(pgIdle)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s.reads = db
 	s.pg = &pg{config: config, db: db, dialect: s.dialect, kick: make(chan struct{}, 1), unsealed: make(chan struct{}, 1), quit: make(chan struct{})}
@@ -119,9 +137,28 @@ func (p *pg) migrate(ctx context.Context, readOnly bool, schema string) (err err
 	return migrate(ctx, p.db, "postgres", false)
 }
 
-func (p *pg) write(ctx context.Context, fn func(*tx) error) (topics, error) {
+// within runs one transaction in the time that it has.
+func (p *pg) within(ctx context.Context, transaction func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, pgPatience)
+	defer cancel()
+	err := transaction(limited)
+	if err == nil || ctx.Err() != nil || limited.Err() == nil {
+		return err
+	}
+	// The other connections of the pool may be as dead, and each would take as
+	// long to find out.
+	p.db.SetMaxIdleConns(0)
+	p.db.SetMaxIdleConns(pgIdle)
+	return fault.New(fault.Unavailable, "The database does not answer.").
+		Hinted("Nothing was lost; it works again once the database is back.").Because(err)
+}
+
+func (p *pg) write(ctx context.Context, fn func(*tx) error) (raised topics, err error) {
 	for attempt := 1; ; attempt++ {
-		raised, err := p.once(ctx, fn)
+		err := p.within(ctx, func(ctx context.Context) (err error) {
+			raised, err = p.once(ctx, fn)
+			return err
+		})
 		if err == nil || attempt == pgRetries || !mayRetry(err) {
 			return raised, err
 		}

@@ -151,11 +151,16 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 }
 
 // read runs fn on one snapshot of the database.
-func (s *Store) read(ctx context.Context, fn func(*tx) error) (err error) {
-	var opts *sql.TxOptions
-	if s.pg != nil {
-		opts = &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
+	if s.pg == nil {
+		return s.readOnce(ctx, nil, fn)
 	}
+	return s.pg.within(ctx, func(ctx context.Context) error {
+		return s.readOnce(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, fn)
+	})
+}
+
+func (s *Store) readOnce(ctx context.Context, opts *sql.TxOptions, fn func(*tx) error) (err error) {
 	stx, err := s.reads.BeginTx(ctx, opts)
 	if err != nil {
 		return interpret(ctx, err, "begin")
