@@ -61,38 +61,41 @@ type Fact struct {
 
 // An Ask is the card of one approval: a run waits for people to decide.
 type Ask struct {
-	Approval    string    `json:"approval"` // opaque id, all that a button carries
-	Kind        string    `json:"kind"`     // confirm review ask manual uncertain
-	Run         string    `json:"run"`
-	Number      int64     `json:"number"`
-	Runbook     string    `json:"runbook"`
-	Title       string    `json:"title"` // of the runbook
-	Environment string    `json:"environment"`
-	Critical    bool      `json:"critical,omitempty"`
-	Step        string    `json:"step"`
-	StepTitle   string    `json:"step_title"`
-	Effect      string    `json:"effect"`
-	Question    string    `json:"question"`
-	Target      string    `json:"target,omitempty"`  // which system, with its identity
-	Impact      []string  `json:"impact,omitempty"`  // sentences: what the click would do
-	Reasons     []string  `json:"reasons,omitempty"` // why more is asked than usual
-	Arguments   []Fact    `json:"arguments,omitempty"`
-	Source      string    `json:"source,omitempty"`   // "cache-fix.md:62"
-	Rollback    string    `json:"rollback,omitempty"` // what undoes it, or that nothing does
-	Digest      string    `json:"digest,omitempty"`   // hex; people compare its first six characters
-	Type        string    `json:"type,omitempty"`     // the phrase that must be typed to confirm
-	Users       []string  `json:"users,omitempty"`    // who may decide, by id
-	Groups      []string  `json:"groups,omitempty"`   // who may decide, by group
-	Needed      int       `json:"needed,omitempty"`   // approvals wanted
-	Votes       []Vote    `json:"votes,omitempty"`
-	Items       []string  `json:"items,omitempty"`  // a manual step's check list
-	Fields      []Field   `json:"fields,omitempty"` // a manual step's fields
-	Choices     []Choice  `json:"choices,omitempty"`
-	Expires     time.Time `json:"expires,omitzero"`
-	State       string    `json:"state"`             // open granted denied expired void
-	Outcome     string    `json:"outcome,omitempty"` // who decided what and when, once decided
-	OutcomeBy   string    `json:"outcome_by,omitempty"`
-	Link        string    `json:"link,omitempty"`
+	Approval    string   `json:"approval"` // opaque id, all that a button carries
+	Kind        string   `json:"kind"`     // confirm review ask manual uncertain
+	Run         string   `json:"run"`
+	Number      int64    `json:"number"`
+	Runbook     string   `json:"runbook"`
+	Title       string   `json:"title"` // of the runbook
+	Environment string   `json:"environment"`
+	Critical    bool     `json:"critical,omitempty"`
+	Step        string   `json:"step"`
+	StepTitle   string   `json:"step_title"`
+	Effect      string   `json:"effect"`
+	Question    string   `json:"question"`
+	Target      string   `json:"target,omitempty"`  // which system, with its identity
+	Impact      []string `json:"impact,omitempty"`  // sentences: what the click would do
+	Reasons     []string `json:"reasons,omitempty"` // why more is asked than usual
+	Arguments   []Fact   `json:"arguments,omitempty"`
+	Source      string   `json:"source,omitempty"`   // "cache-fix.md:62"
+	Rollback    string   `json:"rollback,omitempty"` // what undoes it, or that nothing does
+	// Covers are steps of the rollback that the approval covers too: their
+	// digests, by step. What they would do stands among the Arguments.
+	Covers    map[string]string `json:"covers,omitempty"`
+	Digest    string            `json:"digest,omitempty"` // hex; people compare its first six characters
+	Type      string            `json:"type,omitempty"`   // the phrase that must be typed to confirm
+	Users     []string          `json:"users,omitempty"`  // who may decide, by id
+	Groups    []string          `json:"groups,omitempty"` // who may decide, by group
+	Needed    int               `json:"needed,omitempty"` // approvals wanted
+	Votes     []Vote            `json:"votes,omitempty"`
+	Items     []string          `json:"items,omitempty"`  // a manual step's check list
+	Fields    []Field           `json:"fields,omitempty"` // a manual step's fields
+	Choices   []Choice          `json:"choices,omitempty"`
+	Expires   time.Time         `json:"expires,omitzero"`
+	State     string            `json:"state"`             // open granted denied expired void
+	Outcome   string            `json:"outcome,omitempty"` // who decided what and when, once decided
+	OutcomeBy string            `json:"outcome_by,omitempty"`
+	Link      string            `json:"link,omitempty"`
 }
 
 // A Vote is one person's answer, for display.

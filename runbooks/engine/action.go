@@ -118,7 +118,10 @@ func (w *worker) newest(step *runbooks.Step) *Approval {
 	if a := w.valid(step, Review); a != nil {
 		return a
 	}
-	return w.valid(step, Confirm)
+	if a := w.valid(step, Confirm); a != nil {
+		return a
+	}
+	return w.covering(step)
 }
 
 // checkedUnder is the judged recheck of the step that was made under the approval.

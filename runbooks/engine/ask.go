@@ -53,6 +53,10 @@ func (w *worker) planned(c *outbox.Ask, p *plan, why string) {
 		}
 	}
 	c.Rollback = w.undo(p)
+	c.Covers = coverDigests(p.covers)
+	for _, x := range p.covers {
+		c.Arguments = append(c.Arguments, outbox.Fact{Label: "if rolled back: " + bare(x.step), Value: x.text})
+	}
 }
 
 func argText(v any) string {

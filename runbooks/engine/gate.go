@@ -82,6 +82,7 @@ type plan struct {
 	impact   []string
 	reasons  []string
 	live     []runbooks.Live
+	covers   []cover
 	digest   string
 }
 
@@ -163,6 +164,7 @@ func (w *worker) preview(p *plan) error {
 		p.identity = id
 	}
 	p.gates = gatesOf(w.rb, p.step, p.effect, w.e.settings.Load().policy, w.env)
+	w.coverings(p)
 	digest, err := w.digest(p)
 	p.digest = digest
 	return err
@@ -176,10 +178,14 @@ func (w *worker) digest(p *plan) (string, error) {
 	for i, it := range p.items {
 		with[i] = it.with
 	}
-	data, err := json.Marshal(map[string]any{
+	shown := map[string]any{
 		"runbook": w.run.Digest, "step": p.step.ID, "environment": w.run.Environment, "with": with,
 		"target": p.step.Target, "identity": p.identity, "effect": p.effect, "question": defaultQuestion,
-	})
+	}
+	if digests := coverDigests(p.covers); digests != nil {
+		shown["covers"] = digests
+	}
+	data, err := json.Marshal(shown)
 	if err != nil {
 		return "", fmt.Errorf("digest of %s: %w", p.step.ID, err)
 	}
@@ -209,6 +215,9 @@ func (w *worker) valid(step *runbooks.Step, kind ApprovalKind) *Approval {
 // gate asks for what is missing before the plan may run. Parked means that
 // people must answer; again, that the step must be visited anew.
 func (w *worker) gate(p *plan) (again, parked bool, err error) {
+	if w.covered(p) {
+		return false, false, nil
+	}
 	confirm, review := w.valid(p.step, Confirm), w.valid(p.step, Review)
 	now := w.e.clock()
 	var held []*Approval
