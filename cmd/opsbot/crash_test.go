@@ -82,9 +82,14 @@ func TestKillAtEveryBoundary(t *testing.T) {
 					case <-died:
 						return true
 					default:
-						return false
+						return p.landed()
 					}
 				})
+				select {
+				case <-died:
+				case <-time.After(20 * time.Second):
+					t.Fatalf("the run ended without passing %s:\n%s", at, h.transcript())
+				}
 				if status, ok := bot.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 					t.Fatalf("the bot ended with %v, not by kill -9", bot.err)
 				}
