@@ -88,7 +88,7 @@ func TestBrokenHouse(t *testing.T) {
 			}
 			h.write("runbooks/broken.md", "---\nformat: 1\nrunbook: broken\nowner: sre\nroles: { run: [sre], approve: [sre] }\nuses: { cache: redis }\n---\n# Broken\n\nFor a test.\n\n## 1. Flush\n\n```yaml step\nid: flush\ndo: redis.flsh\ntarget: cache\n```\n")
 			h.configure("runbooks: [runbooks]\n")
-		}, exitUsage, []string{"the runbooks have errors; nothing was started:", "broken.md:16:5: RB204", "redis.flush"}},
+		}, exitUsage, []string{"the runbooks have errors; nothing was started:", "runbooks/broken.md:16:5: RB204", "redis.flush"}},
 		{"runbooks folder", func(h *house) { h.configure("runbooks: [nowhere]\n") }, exitUsage, []string{"the runbooks folder ", "nowhere is not there"}},
 		{"unknown key", func(h *house) { h.configure("enviroments: {}\n") }, exitUsage, []string{`: unknown key "enviroments"; did you mean "environments"?`}},
 		{"secret in the file", func(h *house) { h.edit("bot_token: file:bot-token", "bot_token: xoxb-hunter2") }, exitUsage, []string{"a secret is given as env:NAME, file:PATH or command:PROGRAM ARGS, never in the file itself"}},

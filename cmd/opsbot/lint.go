@@ -25,7 +25,23 @@ func loadLibrary(cfg *config.Config, catalog *runbooks.Catalog) (*runbooks.Libra
 	for _, dir := range cfg.Runbooks {
 		dirs = append(dirs, os.DirFS(dir))
 	}
-	return runbooks.Load(catalog, dirs...)
+	lib, problems := runbooks.Load(catalog, dirs...)
+	for i := range problems {
+		problems[i].File = located(cfg.Runbooks, problems[i].File)
+	}
+	return lib, problems
+}
+
+// located is where a configured folder has the file; a built-in runbook keeps
+// its bare name.
+func located(dirs []string, file string) string {
+	for _, dir := range dirs {
+		path := filepath.Join(dir, file)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path
+		}
+	}
+	return file
 }
 
 func newLint(c *common) *cobra.Command {
