@@ -158,7 +158,7 @@ func (w *worker) try(ctx context.Context, p *plan, it item, out io.Writer) (valu
 				err = fmt.Errorf("%s panicked: %v\n%s", p.step.Do, v, debug.Stack())
 			}
 		}()
-		return p.step.Action.Run(ctx, w.call(p, it), out)
+		return p.step.Action.Run(leased{ctx, w}, w.call(p, it), out)
 	}()
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = errors.Join(errTimeout, err)
