@@ -5,16 +5,19 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-short test-image check setup build bench fuzz image
+.PHONY: help test test-short test-replicas test-image check setup build bench fuzz image
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check ## everything CI runs: linters, then all tests with the race detector, on real servers
 	.ci/with-postgres $(GO) test -race -timeout 12m -parallel 14 ./...
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short -parallel 14 ./...
+
+test-replicas: ## 500 runs through replicas that are killed, frozen and cut off: minutes, and the figures
+	OPSBOT_TEST_REPLICA_RUNS=500 .ci/with-postgres $(GO) test -run '^TestReplicas$$' -v -timeout 30m ./runbooks/engine
 
 test-image: ## build the container image on a local base, start it, health-check it (root, minutes)
 	.ci/image-test
