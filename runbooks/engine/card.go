@@ -30,7 +30,7 @@ func Card(r *Run, rb *runbooks.Runbook) outbox.RunCard {
 		Stoppable: !r.State.Ended() && r.Stop == nil, Waiters: r.Waiters,
 	}
 	if rb != nil {
-		for _, p := range []Phase{PhaseMain, PhaseRollback, PhaseCleanup} {
+		for _, p := range r.phases() {
 			for _, s := range section(rb, p) {
 				if p == PhaseMain || r.Phase == p || r.conclusion(s.ID) != nil {
 					c.Steps = append(c.Steps, stepLine(r, s, p))

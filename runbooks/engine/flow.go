@@ -95,7 +95,7 @@ func worse(a, b runbooks.Status) runbooks.Status {
 // fails is a warning.
 func verdict(r *Run, rb *runbooks.Runbook) runbooks.Status {
 	v := runbooks.Pass
-	for _, p := range []Phase{PhaseMain, PhaseRollback, PhaseCleanup} {
+	for _, p := range r.phases() {
 		for _, s := range section(rb, p) {
 			a := r.conclusion(s.ID)
 			if a == nil || noted(s) && a.Status != runbooks.Warn {
@@ -219,6 +219,10 @@ func (w *worker) phaseOver() {
 	case PhaseMain:
 		w.endMain("", "")
 	case PhaseRollback:
+		if w.run.Undoes != "" {
+			w.endMain("", undone(w.run, w.rb, verdict(w.run, w.rb)))
+			return
+		}
 		w.endMain(runbooks.Fail, strings.TrimSpace(w.run.Outcome+" Rolled back."))
 	case PhaseCleanup:
 		w.do("", "", func(r *Run, c *Change) { r.Phase, r.Cursor = PhaseReport, "" })
@@ -277,6 +281,7 @@ func (w *worker) finish() error {
 		state = Failed
 	}
 	w.do("", "", func(r *Run, c *Change) { r.Verdict, r.State, r.Ended = v, state, now })
+	w.undoable()
 	last := w.report()
 	w.do(PointEnded, "", func(r *Run, c *Change) {
 		r.voidOpen(c, "The run ended.", now)
@@ -304,7 +309,7 @@ func (r *Run) voidOpen(c *Change, why string, now time.Time) {
 // offer adds runbooks that people may start by a button.
 func (w *worker) offer(step *runbooks.Step, offered []runbooks.OfferedRunbook) {
 	for _, o := range offered {
-		made := w.e.offer(w.run, w.env, step, o, w.scope())
+		made := w.e.offer(w.ctx, w.run, w.env, step, o, w.scope())
 		w.do("", "", func(r *Run, c *Change) {
 			if !slices.ContainsFunc(r.Offers, func(x Offer) bool { return x.ID == made.ID }) {
 				r.Offers = append(r.Offers, made)

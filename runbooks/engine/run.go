@@ -64,6 +64,7 @@ type Run struct {
 	Subject     string              // opaque id of what it belongs to, an incident
 	ParentID    string
 	RootID      string // itself when it has no parent
+	Undoes      string // id of an ended run: this one does its rollback, and begins with its journal
 	DryRun      bool
 
 	State    State
@@ -96,7 +97,8 @@ type Run struct {
 // start it with one click, as an ordinary run with its own gates.
 type Offer struct {
 	ID      string            `json:"id"`   // opaque, unique over all runs
-	Step    string            `json:"step"` // that offered it
+	Step    string            `json:"step"` // that offered it; "": the run itself, and it is its own rollback
+	At      time.Time         `json:"at"`
 	Runbook string            `json:"runbook"`
 	Params  map[string]string `json:"params,omitempty"`
 	Say     string            `json:"say"`

@@ -100,6 +100,11 @@ func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.create(ctx, run, rb)
+}
+
+// create puts a run on record that nothing speaks against but its locks.
+func (e *Engine) create(ctx context.Context, run *Run, rb *runbooks.Runbook) (*Run, error) {
 	made, err := e.store.Create(ctx, run, e.announce(run, rb))
 	var locked *LockedError
 	for errors.As(err, &locked) {
@@ -191,6 +196,9 @@ func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
 	}
 	if run.Starter.Kind == access.Schedule {
 		text += " It was started by the schedule " + run.Starter.ID + "."
+	}
+	if run.Undoes != "" {
+		text = fmt.Sprintf("Started: %s, on %s. This thread follows it.", run.Title, run.Environment)
 	}
 	if run.WaitsFor != "" {
 		text = fmt.Sprintf("%s on %s waits for its turn, until %s: %s", run.Title, run.Environment, clockTime(run.Created.Add(rb.LockWait)), run.Outcome)
@@ -344,78 +352,4 @@ func (e *Engine) held(ctx context.Context, l *LockedError, rb *runbooks.Runbook,
 	return fault.New(fault.Conflict, "R%d (%s on %s, started by %s at %s) holds %s.",
 		holder.Number, holder.Title, holder.Environment, person(holder.Starter), clockTime(holder.Created), l.Key).
 		Hinted("Wait until it has ended, or stop it.").Because(l)
-}
-
-// offer resolves a runbook that a step offers.
-func (e *Engine) offer(r *Run, env *Environment, step *runbooks.Step, o runbooks.OfferedRunbook, scope *runbooks.Scope) Offer {
-	made := Offer{ID: fmt.Sprintf("%s.%s.%s", r.ID, step.ID, o.Runbook), Step: step.ID, Runbook: o.Runbook, Say: "Run " + o.Runbook}
-	if o.Say != nil {
-		if text, err := o.Say.Text(scope, nil); err == nil {
-			made.Say = text
-		}
-	}
-	values, err := runbooks.ResolveWith(o.Params, scope)
-	if err != nil {
-		made.Why = "its parameters are not known"
-		return made
-	}
-	made.Params = make(map[string]string, len(values))
-	for k, v := range values {
-		made.Params[k] = textOf(v)
-	}
-	settings := e.settings.Load()
-	rb, ok := settings.library.Find(o.Runbook)
-	if !ok {
-		made.Why = "there is no runbook " + o.Runbook
-	} else if err := settings.family(rb, 0, func(each *runbooks.Runbook) error { return runnable(each, env) }); err != nil {
-		made.Why = fault.Say(err)
-	}
-	return made
-}
-
-// StartOffer starts the runbook of an offer, as an ordinary run of the actor's
-// own. A second click finds the run that the first one started.
-func (e *Engine) StartOffer(ctx context.Context, offer string, actor access.Actor, key string) (*Run, error) {
-	id, _, _ := strings.Cut(offer, ".")
-	from, err := e.store.Find(ctx, id)
-	if err != nil {
-		return nil, said(err, "This offer no longer exists.")
-	}
-	i := slices.IndexFunc(from.Offers, func(o Offer) bool { return o.ID == offer })
-	if i < 0 {
-		return nil, fault.New(fault.NotFound, "This offer no longer exists.")
-	}
-	o := from.Offers[i]
-	switch {
-	case o.Started != "":
-		run, err := e.Find(ctx, o.Started)
-		if err != nil {
-			return nil, err
-		}
-		return run, nil
-	case o.Why != "":
-		return nil, fault.New(fault.Conflict, "%s", sentence(upper(o.Why)))
-	}
-	run, err := e.Start(ctx, StartRequest{Runbook: o.Runbook, Environment: from.Environment, Params: o.Params,
-		Actor: actor, RequestKey: key, Origin: from.Origin, Subject: from.Subject})
-	if err != nil {
-		return nil, err
-	}
-	rb, err := e.runbook(from)
-	if err != nil {
-		return run, nil // it runs; the old card keeps its button, which finds it
-	}
-	_, err = e.store.Update(ctx, from.ID, nil, func(r *Run) (Change, error) {
-		if r.Offers[i].Started == "" {
-			r.Offers[i].Started = run.ID
-		}
-		return Change{Notices: []outbox.Notice{
-			runNotice(r, rb),
-			r.line(outbox.Line{Text: fmt.Sprintf("%s started %s: R%d.", person(actor), run.Title, run.Number)}),
-		}}, nil
-	})
-	if err != nil {
-		e.log.Warn("an offer's start is not on its card", "run", from.ID, "err", err)
-	}
-	return run, nil
 }

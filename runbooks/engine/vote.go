@@ -248,6 +248,9 @@ func (r *Run) wake() {
 // askAgain starts the runbook of an expired question anew, with the same
 // parameters: what was measured then is old by now.
 func (e *Engine) askAgain(ctx context.Context, r *Run, a *Approval, b Ballot) (*Run, error) {
+	if r.Undoes != "" {
+		return e.startRollback(ctx, r, StartRequest{Actor: b.Actor, RequestKey: b.Key})
+	}
 	rb, err := e.runbook(r)
 	if err != nil {
 		return nil, err
