@@ -7,15 +7,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
+	"opsbot/runbooks/picture"
 )
 
 const (
 	maxRuns    = 10 // listed at once
 	maxSummary = 160
+	drawnWidth = 56   // characters of a line of a picture
+	maxDrawn   = 2400 // of a picture: what one block of code surely holds
 )
 
 // usage writes a command as the person would have to type it where they are:
@@ -109,7 +113,8 @@ func about(rb *runbooks.Runbook) string {
 	return text
 }
 
-// show says what a runbook does, what it needs and who may run it.
+// show says what a runbook does, what it needs, who may run it and where it
+// can go.
 func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	rb, err := r.find(req, slug)
 	if err != nil {
@@ -140,10 +145,7 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	if len(rb.Roles.Approve) > 0 {
 		may += " Approved by " + strings.Join(rb.Roles.Approve, ", ") + "."
 	}
-	lines = append(lines, may, "")
-	for _, s := range rb.Steps {
-		lines = append(lines, fmt.Sprintf("%s (%s)%s", s.Title, s.ID, gates(s)))
-	}
+	lines = append(lines, may)
 	if len(rb.Params) > 0 {
 		lines = append(lines, "")
 	}
@@ -151,6 +153,7 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 		lines = append(lines, fmt.Sprintf("%s=%s%s", p.Name, strings.ToUpper(string(p.Type)), paramNote(p)))
 	}
 	a.Text = strings.Join(lines, "\n")
+	a.Code = draw(rb)
 	a.Items = []outbox.Item{{
 		Name: "Run it", Detail: usage(req, strings.Join(append([]string{verbRun, rb.Slug}, needs(rb)...), " ")),
 		Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
@@ -158,34 +161,32 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	return a, nil
 }
 
-// gates say what a step changes and asks for; "" for one that only looks.
-func gates(s *runbooks.Step) string {
-	var parts []string
-	switch s.Effect {
-	case runbooks.Change:
-		parts = append(parts, "changes things")
-	case runbooks.Destructive:
-		parts = append(parts, "destructive")
+// draw draws where a run can go, as far as it fits into one block of code.
+func draw(rb *runbooks.Runbook) string {
+	flow := picture.New(rb)
+	text := flow.Text(picture.Style{Width: drawnWidth, Bare: true})
+	if drawnUnits(text) > maxDrawn {
+		text = flow.Text(picture.Style{Width: drawnWidth, Brief: true, Bare: true})
 	}
-	if s.Do == "manual" {
-		parts = append(parts, "by hand")
+	if drawnUnits(text) <= maxDrawn {
+		return text
 	}
-	switch {
-	case s.Confirm != nil && s.Confirm.Type != nil:
-		parts = append(parts, "typed confirm")
-	case s.Confirm != nil:
-		parts = append(parts, "confirm")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	rest, kept := func(n int) string {
+		return fmt.Sprintf("… and %d more lines: opsbot show %s draws them", n, rb.Slug)
+	}, 0
+	for size := drawnUnits(rest(len(lines))); kept < len(lines); kept++ {
+		if size += drawnUnits(lines[kept]) + 1; size > maxDrawn {
+			break
+		}
 	}
-	if s.Review != nil {
-		parts = append(parts, fmt.Sprintf("review by %d of %s", max(1, s.Review.Count), strings.Join(s.Review.By, ", ")))
-	}
-	if s.When != nil {
-		parts = append(parts, "only if needed")
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return " — " + strings.Join(parts, ", ")
+	return strings.Join(lines[:kept], "\n") + "\n" + rest(len(lines)-kept)
+}
+
+// drawnUnits is how much room a text takes where & < > are escaped and
+// characters are counted as in UTF-16.
+func drawnUnits(text string) int {
+	return len(utf16.Encode([]rune(text))) + 4*strings.Count(text, "&") + 3*strings.Count(text, "<") + 3*strings.Count(text, ">")
 }
 
 func paramNote(p runbooks.Param) string {

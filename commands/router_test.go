@@ -496,11 +496,21 @@ Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help
 		Text: "wipe-box · also box · owned by sre · warning · about 10 min\n" +
 			"Use this when the box is full. It takes everything under prefix.\n\nThen look again.\n" +
 			"May be run by oncall, sre. Approved by sre.\n\n" +
-			"1. Wipe it (wipe) — destructive, typed confirm, review by 1 of sre\n" +
-			"2. Look again (look) — by hand\n\n" +
 			"prefix=STRING — Key prefix that is ours; prod_ if left out\n" +
 			"keep=INT — How many to keep; 3 if left out",
 		Items: []outbox.Item{{Name: "Run it", Detail: "/runbook run wipe-box", Command: "runbook run wipe-box", Label: "Run"}},
+		Code: `╔═ 1. Wipe it [wipe]
+║    DESTRUCTIVE redis.wipe on box
+║    with prefix: ${{ params.prefix }}
+║    asks: Wipe ${{ params.prefix }}?
+║    GATE 1 the starter types ${{ run.environment }}
+║    GATE 2 1 other person of sre agrees within 15m
+│
+├─ 2. Look again [look]
+│    by hand
+│
+■ end; the verdict is that of its worst step
+`,
 	}
 	if diff := cmp.Diff(want, reply.Answer); diff != "" {
 		t.Error(diff)

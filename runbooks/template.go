@@ -156,6 +156,33 @@ func (v *Value) resolve(s *Scope) (any, error) {
 	return v.template.Text(s, nil)
 }
 
+// String gives the value as it is written, on one line.
+func (v *Value) String() string {
+	switch {
+	case v.kind == listNode:
+		list := make([]string, len(v.list))
+		for i, e := range v.list {
+			list[i] = e.String()
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	case v.kind == mapNode:
+		list := make([]string, 0, len(v.fields))
+		for _, name := range sortedKeys(v.fields) {
+			list = append(list, name+": "+v.fields[name].String())
+		}
+		return "{" + strings.Join(list, ", ") + "}"
+	case v.template != nil:
+		return v.template.source
+	case v.literal == nil:
+		return ""
+	}
+	text, err := textOf(v.literal)
+	if err != nil {
+		return fmt.Sprint(v.literal)
+	}
+	return text
+}
+
 // Secrets names the secrets that the value uses, sorted, each once.
 func (v *Value) Secrets() []string {
 	var list []string
