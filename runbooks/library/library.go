@@ -3,7 +3,7 @@ package library
 
 import "embed"
 
-// FS has one Markdown file per runbook.
+// FS has one Markdown file per runbook, and beside each the tests of it.
 //
-//go:embed *.md
+//go:embed *.md *.test.yaml
 var FS embed.FS
