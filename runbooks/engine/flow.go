@@ -76,7 +76,7 @@ func unset(n runbooks.Next) bool {
 // noted reports whether a failure of the step leaves the verdict alone.
 func noted(s *runbooks.Step) bool {
 	n := onFail(s)
-	return n.Word == "note" || len(n.Offer) > 0 && n.OfferThen == "note"
+	return n.Word == "note" || n.End == "ok" || len(n.Offer) > 0 && n.OfferThen == "note"
 }
 
 // severity orders statuses by how bad they are for a verdict.
@@ -157,7 +157,9 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 				text = fmt.Sprintf("Ended at %s.", name(step))
 			}
 		}
-		if bad && text == "" {
+		if bad && text == "" && n.End == "ok" {
+			text = fmt.Sprintf("Ended at %s: %s", name(step), sentence(said))
+		} else if bad && text == "" {
 			text = failedAt(step, said)
 		}
 		w.endMain(forced, text)

@@ -83,6 +83,7 @@ type plan struct {
 	reasons  []string
 	live     []runbooks.Live
 	covers   []cover
+	secrets  map[string]string // versions by name
 	digest   string
 }
 
@@ -95,7 +96,7 @@ type item struct {
 
 // resolve evaluates the step's arguments. It reaches no system.
 func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
-	p := &plan{step: step, effect: step.Effect}
+	p := &plan{step: step, effect: step.Effect, secrets: make(map[string]string)}
 	spec := step.Action.Spec()
 	if step.Target != "" {
 		target, ok := w.env.Targets[step.Target]
@@ -112,7 +113,13 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 		}
 	}
 	for _, s := range scopes {
-		s.Secret = w.e.secret
+		if w.e.secret != nil {
+			s.Secret = func(name string) (string, error) {
+				value, err := w.e.secret(name)
+				p.secrets[name] = secretVersion(name, value)
+				return value, err
+			}
+		}
 		with, err := runbooks.ResolveWith(step.With, s)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "Its arguments cannot be resolved: %s.", err).Because(err)
@@ -130,6 +137,14 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 	}
 	p.gates = gatesOf(w.rb, step, p.effect, w.e.settings.Load().policy, w.env)
 	return p, nil
+}
+
+// secretVersion tells one value of a secret from another. It has 16 bits: enough
+// to notice that a secret was changed after an approval, too few to find out
+// what it is from a digest that people see.
+func secretVersion(name, value string) string {
+	sum := sha256.Sum256([]byte(name + "\x00" + value))
+	return hex.EncodeToString(sum[:2])
 }
 
 // call is one call of the plan's action.
@@ -181,6 +196,9 @@ func (w *worker) digest(p *plan) (string, error) {
 	shown := map[string]any{
 		"runbook": w.run.Digest, "step": p.step.ID, "environment": w.run.Environment, "with": with,
 		"target": p.step.Target, "identity": p.identity, "effect": p.effect, "question": defaultQuestion,
+	}
+	if len(p.secrets) > 0 {
+		shown["secrets"] = p.secrets
 	}
 	if digests := coverDigests(p.covers); digests != nil {
 		shown["covers"] = digests
