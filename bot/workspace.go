@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,7 +106,11 @@ func NewWorkspace(a Access) (*Workspace, error) {
 	}}
 	w.api = slack.New(a.BotToken, slack.OptionAppLevelToken(a.AppToken), slack.OptionAPIURL(base), slack.OptionHTTPClient(w.http),
 		slack.OptionOnWarning(func(method string, _ any, warning *slack.Warning) {
-			w.log.Warn("Slack warns", "method", method, "codes", warning.Codes)
+			level := slog.LevelWarn
+			if slices.Equal(warning.Codes, []string{"missing_charset"}) {
+				level = slog.LevelDebug // of slack-go's every JSON call; nothing is wrong with it
+			}
+			w.log.Log(context.Background(), level, "Slack warns", "method", method, "codes", warning.Codes)
 		}))
 	// No overall timeout here: the throttle waits inside of the call.
 	w.link = slack.New(a.BotToken, slack.OptionAppLevelToken(a.AppToken), slack.OptionAPIURL(base), slack.OptionHTTPClient(&http.Client{Transport: w.gate}))

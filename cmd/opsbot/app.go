@@ -95,7 +95,12 @@ func newLog(w io.Writer, l config.Log) *slog.Logger {
 	if err := level.UnmarshalText([]byte(l.Level)); l.Level != "" && err != nil {
 		level = slog.LevelInfo // config has checked it
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration { // JSON has it in nanoseconds, which nobody reads
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
 	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}

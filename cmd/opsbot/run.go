@@ -30,8 +30,10 @@ func newRun(c *common) *cobra.Command {
 		Long: `Run a runbook in this terminal. Questions to the person who starts it are
 asked here; a review needs a second person:
 
-  opsbot runs approve RUN      from another account of this machine
-  or the buttons in Slack      where opsbot is connected
+  the buttons in Slack         where opsbot is connected
+  opsbot runs approve RUN      from an account that may reach the database:
+                               with SQLite its owner's and root's, with
+                               PostgreSQL everybody's who has access
 
 With an SQLite database this works through the opsbot that owns it, if one
 runs, and else owns it for as long as the run takes.
