@@ -243,7 +243,7 @@ func Grammar() Language {
 }
 
 var builtinHelp = map[string]string{
-	"manual": "people do it and tick it off; `ask` gives fields, and the answers are the `result`",
+	"manual": "is done by people, who tick it off; `ask` gives fields, and the answers are the `result`",
 	"wait":   "lets time pass: `{ for }` or `{ until, max }`",
 	"decide": "chooses where to go, by a list or by a table",
 	"run":    "runs another runbook; its verdict is the step's status",
