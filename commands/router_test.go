@@ -460,7 +460,7 @@ func TestSteering(t *testing.T) {
 	h.want(h.say(ann, "runbook pause R1"), "conflict: R1 is paused already.")
 	h.want(h.say(ann, "runbook resume R1"), "R1 goes on.")
 	h.want(h.say(ann, "runbook skip R1 restart_it"), "form Skip restart_it: reason")
-	h.want(h.say(ann, "runbook retry R1 other"), `conflict: R1 does not ask about the step "other" just now, so there is nothing to retry.`)
+	h.want(h.say(ann, "runbook retry R1 other"), `not_found: R1 has no step "other". Its steps are restart_it.`)
 	runs, err := h.engine.List(t.Context(), engine.Query{})
 	if err != nil || len(runs) != 1 {
 		t.Fatal(len(runs), err)

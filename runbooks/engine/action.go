@@ -214,6 +214,10 @@ func (w *worker) attemptOnce(p *plan, it item, purpose string, nth int) error {
 		w.conclude(p.step, a, outcome{Status: runbooks.Fail, Fault: "stopped before it began", Final: true})
 		return nil
 	}
+	if wish := w.run.wished(a.Step, choiceSkip); wish != nil && purpose == ForStep {
+		w.conclude(p.step, a, outcome{Status: runbooks.Skipped, Found: wish.text(), Final: true})
+		return nil
+	}
 	o, err := w.act(p, it, a)
 	if err != nil {
 		return err

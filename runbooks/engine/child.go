@@ -123,8 +123,8 @@ func (w *worker) parkFor(id string, told bool, birth *Birth) error {
 	w.do("", "", func(r *Run, c *Change) {
 		c.Release, c.Await, c.Start = true, id, birth
 		r.State, r.WakeAt = Waiting, time.Time{}
-		if r.Stop != nil && !told && r.Phase != PhaseCleanup {
-			r.State = Ready // it has to be passed on
+		if r.Stop != nil && !told && r.Phase != PhaseCleanup || r.wishful(w.rb) {
+			r.State = Ready // it has to be passed on, or obeyed
 		}
 	})
 	return w.flush()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -13,8 +14,9 @@ import (
 )
 
 // steer changes a run on a person's word: the starter's, or that of anybody who
-// may run or approve it. A refusal of fn is audited.
-func (e *Engine) steer(ctx context.Context, ref string, actor access.Actor, act, why string, fn func(*Run, *runbooks.Runbook, *Change, time.Time) error) (*Run, error) {
+// may run or approve it. A refusal of fn is audited. step is what it is about;
+// "": where the run is.
+func (e *Engine) steer(ctx context.Context, ref, step string, actor access.Actor, act, why string, fn func(*Run, *runbooks.Runbook, *Change, time.Time) error) (*Run, error) {
 	run, err := e.Find(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func (e *Engine) steer(ctx context.Context, ref string, actor access.Actor, act,
 		if refusal == nil && r.State.Ended() {
 			refusal = fault.New(fault.Conflict, "R%d has ended already: %s", r.Number, sentence(r.Outcome))
 		}
-		entry := AuditEntry{Actor: actor, Act: act, Run: r.ID, Step: r.Cursor, Outcome: "done", Detail: why}
+		entry := AuditEntry{Actor: actor, Act: act, Run: r.ID, Step: cmp.Or(step, r.Cursor), Outcome: "done", Detail: why}
 		if refusal == nil {
 			refusal = fn(r, rb, &c, now)
 		}
@@ -64,7 +66,7 @@ func (e *Engine) steer(ctx context.Context, ref string, actor access.Actor, act,
 // the cleanup follows. Stopping a stopping run changes nothing.
 func (e *Engine) Stop(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
 	why = strings.TrimSpace(why)
-	run, err := e.steer(ctx, ref, actor, "stop", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+	run, err := e.steer(ctx, ref, "", actor, "stop", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
 		if r.Stop != nil {
 			return nil
 		}
@@ -107,7 +109,7 @@ func (e *Engine) halt(run string) {
 // Pause lets the run finish its present step and then wait until Resume.
 // Questions stay open, and keep their clocks.
 func (e *Engine) Pause(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
-	return e.steer(ctx, ref, actor, "pause", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+	return e.steer(ctx, ref, "", actor, "pause", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
 		switch {
 		case r.Paused:
 			return fault.New(fault.Conflict, "R%d is paused already.", r.Number)
@@ -124,7 +126,7 @@ func (e *Engine) Pause(ctx context.Context, ref string, actor access.Actor, why 
 
 // Resume lets a paused run go on.
 func (e *Engine) Resume(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
-	return e.steer(ctx, ref, actor, "resume", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+	return e.steer(ctx, ref, "", actor, "resume", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
 		if !r.Paused {
 			return fault.New(fault.Conflict, "R%d is not paused.", r.Number)
 		}
@@ -134,30 +136,6 @@ func (e *Engine) Resume(ctx context.Context, ref string, actor access.Actor, why
 		}
 		return nil
 	})
-}
-
-// Skip leaves out the step that the run asks people about.
-func (e *Engine) Skip(ctx context.Context, ref, step string, actor access.Actor, why string) (*Run, error) {
-	return e.settleBy(ctx, ref, step, actor, choiceSkip, why)
-}
-
-// Retry does the failed step again that the run asks people about.
-func (e *Engine) Retry(ctx context.Context, ref, step string, actor access.Actor, why string) (*Run, error) {
-	return e.settleBy(ctx, ref, step, actor, choiceRetry, why)
-}
-
-// settleBy answers the open question about a step.
-func (e *Engine) settleBy(ctx context.Context, ref, step string, actor access.Actor, choice, why string) (*Run, error) {
-	run, err := e.Find(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	a := run.open()
-	if a == nil || step != "" && a.Step != step ||
-		!slices.ContainsFunc(a.Card.Choices, func(c outbox.Choice) bool { return c.ID == choice }) {
-		return nil, fault.New(fault.Conflict, "R%d does not ask about the step %q just now, so there is nothing to %s.", run.Number, step, choice)
-	}
-	return e.Vote(ctx, a.ID, Ballot{Actor: actor, Decision: choice, Reason: why})
 }
 
 // A Pending is a question that waits for people.

@@ -91,6 +91,18 @@ type Run struct {
 	Attempts  []Attempt  // in order of Seq
 	Approvals []Approval // in order of creation
 	Offers    []Offer    // runbooks that people may start next, in order of appearance
+	Wishes    []Wish     // what people want of steps that the run does not ask about
+}
+
+// A Wish is a person's word about a step: to leave it out when its turn comes,
+// or to try it again though it failed and the run went on.
+type Wish struct {
+	Step string       `json:"step"`
+	Act  string       `json:"act"` // skip or retry
+	By   access.Actor `json:"by"`
+	Why  string       `json:"why,omitempty"`
+	At   time.Time    `json:"at"`
+	Done bool         `json:"done,omitempty"`
 }
 
 // An Offer is another runbook that a step of this one suggests: people may

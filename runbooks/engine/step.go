@@ -12,6 +12,10 @@ import (
 // visit does what is next for the run's current step. Parked means that the
 // run was given up, committed.
 func (w *worker) visit(step *runbooks.Step) (parked bool, err error) {
+	if wish := w.run.wished(step.ID, choiceSkip); wish != nil && !w.run.begun(step) {
+		w.leaveOut(step, *wish)
+		return false, nil
+	}
 	if a := w.answered(step); a != nil {
 		w.obey(step, a)
 		return false, nil

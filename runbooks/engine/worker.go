@@ -127,6 +127,8 @@ func (w *worker) drive() (err error) {
 			return w.flush()
 		case r.WaitsFor != "" && (!r.Paused || r.Stop != nil):
 			parked, err = w.acquire()
+		case main && r.Stop == nil && !r.Paused && r.wished("", choiceRetry) != nil:
+			err = w.repeat(*r.wished("", choiceRetry))
 		case w.calling() != nil && (!r.Paused || r.Stop != nil || !main):
 			parked, err = w.attend(*w.calling())
 		case r.Stop != nil && main:
@@ -231,12 +233,12 @@ func (w *worker) flush() error {
 }
 
 // park commits and gives the run up: until somebody answers, or until wake.
-// A stop or an answer that came meanwhile is not overwritten.
+// A stop, an answer or a wish that came meanwhile is not overwritten.
 func (w *worker) park(state State, wake time.Time) error {
 	w.do("", "", func(r *Run, c *Change) {
 		c.Release = true
 		r.State, r.WakeAt = state, wake
-		if r.Stop != nil && (r.Phase == PhaseMain || r.Phase == PhaseRollback) || state == Waiting && !r.Paused && !r.asking() {
+		if r.Stop != nil && (r.Phase == PhaseMain || r.Phase == PhaseRollback) || state == Waiting && !r.Paused && !r.asking() || r.wishful(w.rb) {
 			r.State, r.WakeAt = Ready, time.Time{}
 		}
 	})
