@@ -59,11 +59,12 @@ func newWorker(serving context.Context, e *Engine, run *Run, claimed time.Time) 
 }
 
 // trust notes that a heartbeat sent then succeeded. It comes too late once the
-// worker has given up.
+// worker has given up, or would have if it had not been frozen: a heartbeat
+// succeeds, too, where there was no live lease left to extend.
 func (w *worker) trust(sent time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if sent.After(w.trusted) && w.doom.Stop() {
+	if sent.After(w.trusted) && time.Since(w.trusted) < leaseTrust && w.doom.Stop() {
 		w.trusted = sent
 		w.doom.Reset(leaseTrust - time.Since(sent))
 	}
