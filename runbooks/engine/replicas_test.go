@@ -71,12 +71,12 @@ type fleet struct {
 	judge    *judge
 	replicas []*replica
 
-	mu    sync.Mutex
-	born  int
-	harms map[string][]harm // by the replica's name
-	redos map[string]int    // by run and step
-	asked int               // doubts
-	busy  map[string]bool   // approvals that are being answered
+	mu     sync.Mutex
+	born   int
+	harms  map[string][]harm // by the replica's name
+	doubts map[string]string // what people said, by question
+	redos  map[string]int    // by run and step
+	busy   map[string]bool   // questions that are being answered
 }
 
 // A harm is what was done to a replica.
@@ -87,7 +87,7 @@ type harm struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, url: storetest.Postgres(t), harms: map[string][]harm{}, redos: map[string]int{}, busy: map[string]bool{}}
+	f := &fleet{t: t, url: storetest.Postgres(t), harms: map[string][]harm{}, doubts: map[string]string{}, redos: map[string]int{}, busy: map[string]bool{}}
 	f.ledger.file = filepath.Join(t.TempDir(), "ledger")
 	f.db = storetest.OpenURL(t, f.url)
 	f.people = engine.New(ledgerOptions(t, f.db, f.ledger.file, environments))
@@ -142,7 +142,11 @@ func (f *fleet) work(runs int) (all []string) {
 	defer tick.Stop()
 	progress, seen := time.Now(), ""
 	for {
+		<-tick.C
 		open, err := f.db.Runs().List(ctx, engine.Query{Unended: true, Limit: 200})
+		if err != nil && again(err) {
+			continue
+		}
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -177,13 +181,16 @@ func (f *fleet) work(runs int) (all []string) {
 			if len(all) == runs {
 				break
 			}
-			run, err := f.people.Start(ctx, engine.StartRequest{Runbook: "twice", Environment: env, Actor: ann, Origin: outbox.Conversation{Channel: "C1"}})
+			run, err := f.people.Start(ctx, engine.StartRequest{Runbook: "twice", Environment: env, Actor: ann,
+				RequestKey: fmt.Sprint("run ", len(all)), Origin: outbox.Conversation{Channel: "C1"}})
+			if err != nil && again(err) {
+				break
+			}
 			if err != nil {
 				f.t.Fatalf("Start: %v", err)
 			}
 			all = append(all, run.ID)
 		}
-		<-tick.C
 	}
 }
 
@@ -214,9 +221,7 @@ func (f *fleet) answer(ctx context.Context, a engine.Approval) {
 			return
 		}
 		ballot.Reason = "looked into the ledger"
-		if ballot.Decision = "done"; n[a.Run+" "+a.Step] == f.redone(a, 0) {
-			ballot.Decision = "redo"
-		}
+		ballot.Decision = f.decide(a, n[a.Run+" "+a.Step])
 	default:
 		f.t.Errorf("nobody expected a question of kind %s about %s", a.Kind, a.Step)
 		return
@@ -224,26 +229,37 @@ func (f *fleet) answer(ctx context.Context, a engine.Approval) {
 	_, err := f.people.Vote(ctx, a.ID, ballot)
 	switch {
 	case err == nil && ballot.Decision == "redo":
-		f.redone(a, 1)
-	case err != nil && fault.KindOf(err) != fault.Conflict && ctx.Err() == nil:
+		f.mu.Lock()
+		f.redos[a.Run+" "+a.Step]++
+		f.mu.Unlock()
+	case err != nil && !again(err) && ctx.Err() == nil:
 		f.t.Errorf("Vote(%s) on %s: %v", ballot.Decision, a.Step, err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if a.Kind == engine.Doubt {
-		f.asked++
-	}
 	if err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		delete(f.busy, a.ID)
 	}
 }
 
-// redone adds to how often people wanted the step done again, and returns it.
-func (f *fleet) redone(a engine.Approval, n int) int {
+// again reports whether people should try again what came to nothing: the
+// question was over, or a replica keeps the run's row from them for a moment.
+func again(err error) bool {
+	return fault.KindOf(err) == fault.Conflict || fault.KindOf(err) == fault.Unavailable
+}
+
+// decide is the answer to a doubt about a step that has struck n times; it
+// stays the same when the question must be answered again.
+func (f *fleet) decide(a engine.Approval, n int) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.redos[a.Run+" "+a.Step] += n
-	return f.redos[a.Run+" "+a.Step]
+	if f.doubts[a.ID] == "" {
+		f.doubts[a.ID] = "done"
+		if n == 0 {
+			f.doubts[a.ID] = "redo"
+		}
+	}
+	return f.doubts[a.ID]
 }
 
 // verdict judges what became of the runs.
@@ -297,7 +313,7 @@ func (f *fleet) verdict(all []string, took time.Duration) {
 		redos += n
 	}
 	f.t.Logf("%d runs in %.0fs; replicas: %v; %d doubts, %d times people wanted a step again; it had happened after all %d times, seen by a recheck %d times",
-		len(all), took.Seconds(), did, f.asked, redos, again+spared, spared)
+		len(all), took.Seconds(), did, len(f.doubts), redos, again+spared, spared)
 	f.t.Logf("%d takeovers, from the harm to the new owner: %s; %d of owners that had come to no harm", len(after), distribution(after), idle)
 }
 
