@@ -500,11 +500,11 @@ Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help
 			"keep=INT — How many to keep; 3 if left out",
 		Items: []outbox.Item{{Name: "Run it", Detail: "/runbook run wipe-box", Command: "runbook run wipe-box", Label: "Run"}},
 		Code: `╔═ 1. Wipe it [wipe]
-║    DESTRUCTIVE redis.wipe on box
+║    DESTRUCTIVE: redis.wipe on box
 ║    with prefix: ${{ params.prefix }}
 ║    asks: Wipe ${{ params.prefix }}?
-║    GATE 1 the starter types ${{ run.environment }}
-║    GATE 2 1 other person of sre agrees within 15m
+║    GATE 1: the starter types ${{ run.environment }}
+║    GATE 2: 1 other person of sre agrees within 15m
 │
 ├─ 2. Look again [look]
 │    by hand

@@ -113,10 +113,25 @@ func contents(at time.Time) []contentSample {
 		Text: "cache-fix · also cache-troubleshooting · owned by sre · warning · about 10 min\n" +
 			"Use this when the cache hit rate is below 60 % or the API logs Redis errors.\nClearing the cache makes requests slow for a few minutes.\n" +
 			"May be run by oncall, sre. Approved by sre.\n\n" +
-			"1. Is Redis well? (info)\n2. How low is the hit rate now? (before)\n3. Whose keys are in there? (keys)\n" +
-			"4. Clear our keys (clear) — destructive, typed confirm, review by 1 of sre, only if needed\n" +
-			"5. Warm the cache (warm) — changes things\n6. Watch the hit rate rise (after)\n7. Escalate (escalate) — by hand\n\n" +
 			"prefix=STRING — Key prefix that is ours; prod_ if left out\nwant=FLOAT — Hit rate that counts as fixed; 0.6 if left out",
+		Code: `  ╠═ 4. Clear our keys [clear]
+  ║    DESTRUCTIVE: redis.flush on cache
+  ║    only if (steps.before?.result?.rate ?? 1) <
+  ║      params.want and ok("keys")
+  ║    GATE 1: the starter types ${{ run.environment }}
+  ║    GATE 2: 1 other person of sre agrees within 15m
+  ║    GATE 3: before, keys must hold again, read afresh
+  ├─ 5. Warm the cache [warm]
+  │    http.warm on api
+  ├─ 6. Watch the hit rate rise [after]
+  │    redis.hit_rate on cache
+  │    pass ▸ end ok
+╭─┤    fail ▸ go to escalate
+│
+╰▸┌─ 7. Escalate [escalate]
+  │    by hand
+  │    done ▸ end failed
+`,
 		Items: []outbox.Item{{Name: "Run it", Detail: "/runbook run cache-fix", Command: "runbook run cache-fix", Label: "Run"}},
 	})
 	add("answer-status", outbox.Answer{

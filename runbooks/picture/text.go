@@ -137,7 +137,7 @@ func (n Node) rows(i int, index map[string]int, through, brief bool, width int) 
 	}
 	add(head, fmt.Sprintf("%s [%s]", n.Title, n.ID), -1)
 	rows[0].at = i
-	label := map[runbooks.Effect]string{runbooks.Change: "CHANGES  ", runbooks.Destructive: "DESTRUCTIVE  "}[n.Effect]
+	label := map[runbooks.Effect]string{runbooks.Change: "CHANGES: ", runbooks.Destructive: "DESTRUCTIVE: "}[n.Effect]
 	add("", label+n.Does, -1)
 	if n.Only != "" {
 		add("", "only if "+n.Only, -1)
@@ -157,7 +157,7 @@ func (n Node) rows(i int, index map[string]int, through, brief bool, width int) 
 		}
 	}
 	for j, g := range n.Gates {
-		add("", fmt.Sprintf("GATE %d  %s", j+1, g), -1)
+		add("", fmt.Sprintf("GATE %d: %s", j+1, g), -1)
 	}
 	for _, w := range n.Ways {
 		to := -1
