@@ -1,6 +1,7 @@
 package runbooks_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -55,6 +56,40 @@ func TestGrammarIsExplained(t *testing.T) {
 	for _, c := range runbooks.Codes() {
 		if c.Means == "" {
 			t.Errorf("%s is not explained", c.Name)
+		}
+	}
+}
+
+// The guide for authors leaves out no key, no type and no function.
+func TestGuideIsComplete(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/runbook-format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := runbooks.Grammar()
+	var words []string
+	for _, f := range []*runbooks.Form{g.Front, g.Step, g.Group, g.Param} {
+		for _, k := range f.Keys {
+			words = append(words, "`"+k.Name+"`")
+		}
+	}
+	for _, b := range g.Builtins {
+		words = append(words, "`"+b.Name+"`")
+	}
+	for _, r := range runbooks.ParamRules() {
+		words = append(words, "`"+string(r.Type)+"`")
+	}
+	for _, f := range runbooks.Functions() {
+		if f.Ours {
+			words = append(words, "| `"+f.Usage+"` | "+f.Means+" |")
+		} else {
+			words = append(words, f.Name)
+		}
+	}
+	for _, w := range words {
+		if !strings.Contains(string(guide), w) {
+			t.Errorf("docs/runbook-format.md lacks %s", w)
 		}
 	}
 }
