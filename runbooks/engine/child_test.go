@@ -352,3 +352,34 @@ func killAroundChild(t *testing.T, database func(testing.TB) string) {
 		})
 	}
 }
+
+// A child may end before its parent has lain down, and is never waited for then.
+func TestManyParentsAreWoken(t *testing.T) {
+	t.Parallel()
+	storetest.EachURL(t, func(t *testing.T, url string) {
+		const families, rounds = 8, 2
+		var docs []string
+		for i := range families {
+			free := func(s string) string { return strings.Replace(s, "lock: cache\n", "", 1) }
+			docs = append(docs, free(doc(fmt.Sprintf("low%d", i), step("1. Look", "id: look\ndo: redis.look\ntarget: cache"))),
+				free(doc(fmt.Sprintf("mid%d", i), step("1. Low", fmt.Sprintf("id: low\ndo: run\nwith: { runbook: low%d }", i)))),
+				free(doc(fmt.Sprintf("top%d", i), step("1. Mid", fmt.Sprintf("id: mid\ndo: run\nwith: { runbook: mid%d }", i))+
+					step("2. Mid again", fmt.Sprintf("id: again\ndo: run\nwith: { runbook: mid%d }", i)))))
+		}
+		b := newBenchOn(t, url, docs...)
+		b.serve()
+		for range rounds {
+			var runs []*engine.Run
+			for i := range families {
+				runs = append(runs, b.start(fmt.Sprintf("top%d", i)))
+			}
+			for _, run := range runs {
+				wantStatus(t, b.ended(run, engine.Succeeded), "mid=pass", "again=pass")
+			}
+		}
+		all, err := b.engine.List(t.Context(), engine.Query{Limit: 200})
+		if err != nil || len(all) != families*rounds*5 {
+			t.Errorf("%d runs, %v, want %d", len(all), err, families*rounds*5)
+		}
+	})
+}
