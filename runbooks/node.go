@@ -42,7 +42,7 @@ func (v Node) Pos() Pos {
 	if v.n == nil {
 		return Pos{Line: 1, Col: 1}
 	}
-	return v.n.pos
+	return v.n.doc.clamp(v.n.pos)
 }
 
 // Fields are the keys of a map, in the file's order; nil of anything else.
@@ -52,7 +52,7 @@ func (v Node) Fields() []NodeField {
 	}
 	out := make([]NodeField, len(v.n.fields))
 	for i, f := range v.n.fields {
-		out[i] = NodeField{Key: f.key, Pos: f.pos, Value: Node{f.value}}
+		out[i] = NodeField{Key: f.key, Pos: v.n.doc.clamp(f.pos), Value: Node{f.value}}
 	}
 	return out
 }

@@ -28,7 +28,7 @@ type Options struct {
 
 // patience is how long a case may take by the wall. The clock of a case stands
 // still while it acts, so only a defect gets here.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // Run runs the cases one after another, each on its own. An error says that
 // they could not be run at all; what does not come as expected is in the
