@@ -24,7 +24,7 @@ func TestRollbackFromItsButton(t *testing.T) {
 		b.serve()
 		run := b.start("halfway")
 		b.vote(b.asked(run, engine.Confirm), ann, "confirm")
-		r := b.ended(run, engine.Failed)
+		b.ended(run, engine.Failed)
 		card := b.card(run)
 		if len(card.Offers) != 1 || card.Offers[0].Say != "Roll back" || card.Offers[0].Why != "" {
 			t.Fatalf("the card offers %+v, want the rollback", card.Offers)
@@ -57,7 +57,7 @@ func TestRollbackFromItsButton(t *testing.T) {
 		if card := b.card(run); len(card.Offers) != 0 {
 			t.Errorf("the rolled back run still offers %v", card.Offers)
 		}
-		if r, _ = b.engine.Find(t.Context(), run.ID); r.State != engine.Failed || len(r.Attempts) != 2 {
+		if r, _ := b.engine.Find(t.Context(), run.ID); r.State != engine.Failed || len(r.Attempts) != 2 {
 			t.Errorf("the run that was rolled back is\n%s", describe(r))
 		}
 		if _, tweaked, _ := b.world.counts(); tweaked != 2 {
