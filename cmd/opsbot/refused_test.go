@@ -68,12 +68,11 @@ func TestMissingValueIsAskedFor(t *testing.T) {
 	h := newHouse(t)
 	h.serve()
 	for line, want := range map[string]string{
-		"/runbook help":    "/runbook stop RUN [why] — end a run; pause and resume work alike",
-		"/runbook status":  "Runs in progress\nNothing is running.",
-		"/runbook history": "Last runs\nNothing ran yet.",
-		"/runbook locks":   "Locks\nNothing is locked.",
-		"/runbook show cache-fix": "4. Clear our keys (clear) — destructive, typed confirm, review by 1 of sre, only if needed\n" +
-			"5. Warm the cache (warm)",
+		"/runbook help":           "/runbook stop RUN [why] — end a run; pause and resume work alike",
+		"/runbook status":         "Runs in progress\nNothing is running.",
+		"/runbook history":        "Last runs\nNothing ran yet.",
+		"/runbook locks":          "Locks\nNothing is locked.",
+		"/runbook show cache-fix": "GATE 2: 1 other person of sre agrees within 15m",
 	} {
 		if got := h.answer("ann", func() { h.slash("ann", line) }); !strings.Contains(got, want) {
 			t.Errorf("%s answers\n%s\nwithout %q", line, got, want)
