@@ -32,8 +32,10 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 			return err
 		}
 		if there != "" {
-			out, _, err = r.s.load(t, there, "")
-			return also(errThere, err)
+			if out, _, err = r.s.load(t, there, ""); err != nil {
+				return err
+			}
+			return errThere // rolls back what the counter gave
 		}
 		if err := commitChange(t, &n, change); err != nil {
 			return err
@@ -43,6 +45,9 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 	})
 	if err != nil && !errors.Is(err, errThere) {
 		return nil, err
+	}
+	if out == nil {
+		return nil, fmt.Errorf("store: create run %s: it cannot be read back", run.ID)
 	}
 	return out, nil
 }
