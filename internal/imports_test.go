@@ -37,7 +37,10 @@ var allowed = map[string][]string{
 	"internal/fault":             {},
 	"internal/inbox":             {"internal/outbox"},
 	"internal/outbox":            {},
-	"internal/patient":           {"internal/fault"},
+	"internal/patient":           {"internal/patient/api", "internal/patient/traffic"},
+	"internal/patient/api":       {},
+	"internal/patient/compose":   {"internal/fault", "internal/patient", "internal/patient/api", "internal/patient/traffic"},
+	"internal/patient/traffic":   {"internal/patient/api"},
 	"internal/slacksim":          {"internal/slacksim/blockkit"},
 	"internal/slacksim/blockkit": {},
 	"internal/slacksim/page":     {"internal/slacksim", "internal/slacksim/page/kit"},
@@ -51,8 +54,8 @@ var allowed = map[string][]string{
 // move to another SDK touches one place.
 var guarded = map[string][]string{
 	"github.com/slack-go/slack":     {"bot", "bot/blocks"},
-	"github.com/redis/go-redis":     {"internal/actions/redis", "internal/patient"},
-	"github.com/jackc/pgx":          {"internal/store", "internal/store/storetest"},
+	"github.com/redis/go-redis":     {"internal/actions/redis", "internal/patient", "internal/patient/api", "internal/patient/compose"},
+	"github.com/jackc/pgx":          {"internal/store", "internal/store/storetest", "internal/patient/api", "internal/patient/compose"},
 	"modernc.org/sqlite":            {"internal/store", "internal/store/storetest"},
 	"github.com/docker/docker":      {},
 	"github.com/coder/websocket":    {"internal/slacksim"},

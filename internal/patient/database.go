@@ -5,44 +5,28 @@ import (
 	"fmt"
 	"hash/fnv"
 	"time"
+
+	"opsbot/internal/patient/api"
 )
 
-// userCount is how many people the database knows.
-const userCount = 60
-
-// A database is the slow part behind the cache: the same answers always, after
-// a delay that differs from user to user.
-type database struct {
-	index map[string]int
-	names []string
-}
-
-// A status is what the API says of one user's reconciliation.
-type status struct {
-	User       string `json:"user"`
-	State      string `json:"status"`
-	Positions  int    `json:"positions"`
-	Matched    int    `json:"matched"`
-	Difference string `json:"difference"`
-	Currency   string `json:"currency"`
-	Ledger     string `json:"ledger"`
-	Through    string `json:"through"`
-}
+// A database is the slow part behind the cache, made up: the same answers
+// always, after a delay that differs from user to user.
+type database struct{ index map[string]int }
 
 func newDatabase() *database {
 	d := &database{index: map[string]int{}}
-	for i := range userCount {
-		name := fmt.Sprintf("u%03d", i)
+	for i, name := range api.Users() {
 		d.index[name] = i
-		d.names = append(d.names, name)
 	}
 	return d
 }
 
-func (d *database) users() []string { return append([]string(nil), d.names...) }
+// Ping implements api.Database: a database that is made up is always there.
+func (d *database) Ping(context.Context) error { return nil }
 
-// read looks a user up. It takes 20 to 60 ms, as a query without an index does.
-func (d *database) read(ctx context.Context, user string) (status, bool, error) {
+// Status implements api.Database. It takes 20 to 60 ms, as a query without an
+// index does.
+func (d *database) Status(ctx context.Context, user string) (api.Status, error) {
 	i, ok := d.index[user]
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(user))
@@ -52,17 +36,17 @@ func (d *database) read(ctx context.Context, user string) (status, bool, error) 
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		return status{}, false, ctx.Err()
+		return api.Status{}, ctx.Err()
 	}
 	if !ok {
-		return status{}, false, nil
+		return api.Status{}, api.ErrNoUser
 	}
-	s := status{
+	s := api.Status{
 		User: user, State: "reconciled", Positions: 20 + n%80, Matched: 20 + n%80, Difference: "0.00",
 		Currency: []string{"EUR", "USD", "CHF"}[n%3], Ledger: fmt.Sprintf("L-%04d-%02d", n, i), Through: "2026-10-31",
 	}
 	if n%9 == 0 {
 		s.State, s.Matched, s.Difference = "differs", s.Positions-1, fmt.Sprintf("%d.%02d", n/10, n%100)
 	}
-	return s, true, nil
+	return s, nil
 }

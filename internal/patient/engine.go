@@ -30,6 +30,9 @@ type engine interface {
 }
 
 func openEngine(ctx context.Context, o Options) (engine, error) {
+	if o.Outside != nil {
+		return openOutside(o.Outside), nil
+	}
 	if o.Engine == Miniredis {
 		return openMini()
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"opsbot/internal/patient/api"
 )
 
 const (
@@ -26,9 +28,8 @@ const (
 
 // The keys beside the cache's own.
 const (
-	cachePrefix = "prod_recon:"
-	oldPrefix   = "prod_v1:"
-	queueKey    = "prod_queue" // under the cache's prefix, and yet no cache
+	oldPrefix = "prod_v1:"
+	queueKey  = "prod_queue" // under the cache's prefix, and yet no cache
 )
 
 // Counts of what must survive a cure.
@@ -41,14 +42,16 @@ const (
 // oldKinds are what the old release kept, one key in three each.
 var oldKinds = []string{"position", "signal", "report"}
 
-// furnish puts in what is not cache: a queue of jobs, sessions, settings.
-func (p *Patient) furnish(ctx context.Context) error {
-	pipe := p.cache.Pipeline()
+// Furnish puts into a Redis what is not cache: a queue of jobs, sessions,
+// settings. Nothing that clears a cache may touch them.
+func Furnish(ctx context.Context, cache *redis.Client) error {
+	pipe := cache.Pipeline()
+	pipe.Del(ctx, queueKey) // a list would grow if it were there already
 	for i := range queued {
 		pipe.RPush(ctx, queueKey, fmt.Sprintf(`{"job":"settle","id":%d}`, 7000+i))
 	}
 	for i := range sessions {
-		pipe.HSet(ctx, fmt.Sprintf("session:%04d", i), "user", fmt.Sprintf("u%03d", i%userCount), "role", "trader", "csrf", fmt.Sprintf("%08x", uint32(i)*2654435761))
+		pipe.HSet(ctx, fmt.Sprintf("session:%04d", i), "user", fmt.Sprintf("u%03d", i%api.UserCount), "role", "trader", "csrf", fmt.Sprintf("%08x", uint32(i)*2654435761))
 	}
 	for i := range settled {
 		pipe.Set(ctx, fmt.Sprintf("setting:%02d", i), "on", 0)
@@ -133,8 +136,8 @@ func oldValue(kind string, i int) string {
 // forget drops what the API had cached before it fell ill.
 func (p *Patient) forget(ctx context.Context) error {
 	var keys []string
-	for _, user := range p.api.db.users() {
-		keys = append(keys, cachePrefix+user)
+	for _, user := range p.Users() {
+		keys = append(keys, api.CachePrefix+user)
 	}
 	return p.cache.Unlink(ctx, keys...).Err()
 }

@@ -11,7 +11,8 @@
 // Redis is a real redis-server where one is installed, on a loopback port of
 // its own and without persistence. Elsewhere it is miniredis in this process,
 // with the counters, the memory limit and the INFO fields that it lacks by
-// itself. Engine says which.
+// itself. Engine says which. The API and its Redis can also be those of the
+// Compose patient, see Outside; users, illness and panel are the same.
 package patient
 
 import (
@@ -19,7 +20,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +30,9 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"golang.org/x/sync/errgroup"
+
+	"opsbot/internal/patient/api"
+	"opsbot/internal/patient/traffic"
 )
 
 // The library writes failed dials to standard error by itself.
@@ -53,19 +56,31 @@ type Options struct {
 	Log    *slog.Logger // default: nothing is logged
 	Dir    string       // for redis-server's working files; default: a temporary one, removed by Close
 	Engine Engine       // which Redis; default AnyEngine
+
+	// Outside is an API with its Redis that run already; nil: both are
+	// started, and end with the patient.
+	Outside *Outside
+}
+
+// Outside is a system that somebody else started and will stop, such as the
+// Compose patient.
+type Outside struct {
+	Redis    string // host:port; without a password
+	RedisSay string // what it is: "redis-server 7.0.15 in a container"
+	API      string // base URL
+	Secret   string // what the API's tokens are signed with
 }
 
 // A Patient is a running API with its Redis and its users. All methods are
 // safe for concurrent use.
 type Patient struct {
-	log     *slog.Logger
-	token   string
-	engine  engine
-	cache   *redis.Client
-	server  *http.Server
-	address string
-	api     *api
-	vitals  *vitals
+	log    *slog.Logger
+	token  string
+	engine engine
+	cache  *redis.Client
+	server *http.Server // nil: the API is outside
+	url    string
+	vitals *vitals
 
 	sickening sync.Mutex // one Sicken at a time
 
@@ -86,53 +101,63 @@ func Start(ctx context.Context, o Options) (*Patient, error) {
 	}
 	p := &Patient{
 		log:     o.Log,
-		token:   rand.Text(),
 		engine:  e,
 		cache:   dial(e.addr()),
 		stopped: make(chan struct{}),
 	}
-	p.api = newAPI(p.cache, p.token, o.Log)
-	p.vitals = newVitals(p.api, p.cache)
 	abandon := func(err error) (*Patient, error) {
 		return nil, errors.Join(err, p.cache.Close(), e.close())
 	}
-	if err := p.furnish(ctx); err != nil {
+	if err := Furnish(ctx, p.cache); err != nil {
 		return abandon(fmt.Errorf("fill the patient's Redis: %w", err))
 	}
 	if err := p.Sicken(ctx); err != nil {
 		return abandon(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return abandon(fmt.Errorf("listen for the patient's API: %w", err))
-	}
-	p.address = listener.Addr().String()
-	p.server = &http.Server{
-		Handler:           p.api,
-		ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	var listener net.Listener
+	if out := o.Outside; out != nil {
+		p.url, p.token = out.API, api.Token(out.Secret)
+	} else {
+		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return abandon(fmt.Errorf("listen for the patient's API: %w", err))
+		}
+		secret := rand.Text()
+		p.url, p.token = "http://"+listener.Addr().String(), api.Token(secret)
+		p.server = &http.Server{
+			Handler:           api.New(api.Options{Cache: p.cache, Database: newDatabase(), Secret: secret, Log: o.Log}),
+			ReadHeaderTimeout: 5 * time.Second,
+			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		}
 	}
 	life, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	go p.live(life, listener)
+	users := traffic.Start(traffic.Options{URL: p.url, Token: p.token, Users: p.Users()})
+	p.vitals = newVitals(users, p.cache)
+	go p.live(life, listener, users)
 	return p, nil
 }
 
 // live runs everything until ctx ends or a part breaks, then takes it down.
-func (p *Patient) live(ctx context.Context, listener net.Listener) {
+func (p *Patient) live(ctx context.Context, listener net.Listener, users *traffic.Load) {
 	defer close(p.stopped)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the patient's API: %w", err)
-		}
-		return nil
-	})
+	if p.server != nil {
+		g.Go(func() error {
+			if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve the patient's API: %w", err)
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			return p.server.Close()
+		})
+	}
 	g.Go(func() error {
 		<-ctx.Done()
-		return p.server.Close()
+		users.Stop()
+		return nil
 	})
-	g.Go(func() error { return p.users(ctx) })
 	g.Go(func() error { return p.vitals.serve(ctx) })
 	g.Go(func() error {
 		select {
@@ -173,7 +198,7 @@ func (p *Patient) Engine() string { return p.engine.name() }
 func (p *Patient) RedisURL() string { return "redis://" + p.engine.addr() + "/0" }
 
 // APIURL is the base of the API: "http://127.0.0.1:40002".
-func (p *Patient) APIURL() string { return "http://" + p.address }
+func (p *Patient) APIURL() string { return p.url }
 
 // Token is the bearer token that the API wants for anything but its health and
 // metrics.
@@ -181,10 +206,10 @@ func (p *Patient) Token() string { return p.token }
 
 // WarmupPath is the API's path that fills the cache for one user, with {user}
 // where the name goes.
-const WarmupPath = "/api/v1/reconciliation/status?user={user}"
+const WarmupPath = api.StatusPath
 
 // Users lists the people who keep asking: the values for WarmupPath.
-func (p *Patient) Users() []string { return p.api.db.users() }
+func (p *Patient) Users() []string { return api.Users() }
 
 // dial prepares a client that fails at once instead of trying again, so that
 // the patient shows its trouble.
@@ -200,10 +225,4 @@ func dial(addr string) *redis.Client {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
-}
-
-// drain reads what is left of an answer, so that its connection is used again.
-func drain(body io.ReadCloser) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(body, 1<<20))
-	_ = body.Close()
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"opsbot/internal/patient/api"
+	"opsbot/internal/patient/traffic"
 )
 
 const (
@@ -65,7 +68,7 @@ type Moment struct {
 
 // vitals takes the figures once a second.
 type vitals struct {
-	api   *api
+	users *traffic.Load
 	cache *redis.Client
 
 	mu   sync.Mutex
@@ -73,14 +76,14 @@ type vitals struct {
 	ring []counters // of the window
 }
 
-// counters are the API's counts at one moment.
+// counters are what the users have met so far.
 type counters struct {
 	at                    time.Time
-	hits, misses, refused int64
+	hits, misses, refused int
 }
 
-func newVitals(a *api, cache *redis.Client) *vitals {
-	v := &vitals{api: a, cache: cache}
+func newVitals(users *traffic.Load, cache *redis.Client) *vitals {
+	v := &vitals{users: users, cache: cache}
 	v.now = Vitals{State: Ill, Words: words(Ill), Keys: families(nil)}
 	return v
 }
@@ -119,8 +122,9 @@ func (v *vitals) take(ctx context.Context, withKeys bool) {
 	if err == nil && withKeys {
 		keys, err = countFamilies(ctx, v.cache)
 	}
-	c := counters{time.Now(), v.api.hits.Load(), v.api.misses.Load(), v.api.refused.Load()}
-	times := v.api.timings.since(c.at.Add(-window))
+	met := v.users.Count().Cache
+	c := counters{time.Now(), met[api.Hit], met[api.Miss] + met[api.Refused], met[api.Refused]}
+	times := v.users.Since(c.at.Add(-window))
 
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -195,7 +199,7 @@ func percentile(times []time.Duration, p int) *float64 {
 // familyOrder is how the panel lists keys.
 var familyOrder = []struct{ name, prefix, say string }{
 	{oldPrefix + "*", oldPrefix, "old release, never expire"},
-	{cachePrefix + "*", cachePrefix, "this release's cache"},
+	{api.CachePrefix + "*", api.CachePrefix, "this release's cache"},
 	{queueKey, queueKey, "queue"},
 	{"session:*", "session:", "sessions"},
 	{"setting:*", "setting:", "settings"},
