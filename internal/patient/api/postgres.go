@@ -87,22 +87,11 @@ FROM reconciliation_logs WHERE user_id = $1 ORDER BY created_at DESC LIMIT 1`, u
 	return s, err
 }
 
-//go:embed provision.sql
-var provisionSQL string
-
 //go:embed schema.sql
 var schemaSQL string
 
 //go:embed seed.sql
 var seedSQL string
-
-// Provision adds what only a superuser can to the database at url.
-func Provision(ctx context.Context, url string) error {
-	return onConnection(ctx, url, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, provisionSQL)
-		return err
-	})
-}
 
 // Migrate creates the tables unless they are there, records their version, and
 // returns it. The account in url becomes their owner.

@@ -110,7 +110,7 @@ func listen(ctx context.Context, addr string, o Options, ended <-chan int, out, 
 	if o.Secret == "" {
 		o.Log.Error("jwt: JWT_SECRET_KEY is empty, every token will be refused")
 	}
-	fmt.Fprintf(errs, "INFO:     Uvicorn running on http://%s (Press CTRL+C to quit)\n", listener.Addr())
+	fmt.Fprintf(errs, "INFO:     Uvicorn running on http://%s (Press CTRL+C to quit)\n", addr)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	for {
