@@ -17,23 +17,34 @@ import (
 	"opsbot/bot"
 	"opsbot/internal/config"
 	"opsbot/internal/patient"
+	"opsbot/internal/patient/compose"
 	"opsbot/internal/slacksim"
 	"opsbot/internal/slacksim/page"
 )
 
 func newDemo(c *common) *cobra.Command {
 	var addr string
+	var docker bool
+	var project string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show everything at work in a browser, on this machine alone",
 		Long: `Start a simulated Slack workspace with a page for people, a small system that
 has fallen ill, and the bot, all in one process on loopback. Nothing is sent
-anywhere, and everything is gone at the end.`,
-		Args: args(cobra.NoArgs, "[--addr 127.0.0.1:8765]"),
+anywhere, and everything is gone at the end.
+
+With --docker the system is a Docker Compose project, with PostgreSQL, Redis,
+nginx and Prometheus in containers: see docs/patient.md.`,
+		Args: args(cobra.NoArgs, "[--addr 127.0.0.1:8765] [--docker]"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), c, addr)
+			if !docker {
+				project = ""
+			}
+			return demo(cmd.Context(), c, addr, project)
 		},
 	}
+	cmd.Flags().BoolVar(&docker, "docker", false, "run the patient in containers; needs Docker with Compose")
+	cmd.Flags().StringVar(&project, "project", compose.DemoProject, "name of the Compose project, for a second demo beside the first")
 	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:8765", "address of the page; loopback only")
 	return cmd
 }
@@ -44,8 +55,9 @@ anywhere, and everything is gone at the end.`,
 var demoConfig string
 
 // demo sets up a workspace and a patient, writes a configuration for them, and
-// then serves exactly as `opsbot serve --config` would.
-func demo(ctx context.Context, c *common, addr string) (err error) {
+// then serves exactly as `opsbot serve --config` would. project is the Compose
+// project that the patient is; "" is a patient in this process.
+func demo(ctx context.Context, c *common, addr, project string) (ended error) {
 	if err := onlyLoopback(addr); err != nil {
 		return err
 	}
@@ -53,7 +65,7 @@ func demo(ctx context.Context, c *common, addr string) (err error) {
 	if err != nil {
 		return fmt.Errorf("make the demo's folder: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { ended = errors.Join(ended, os.RemoveAll(dir)) }()
 	logFile, err := os.Create(filepath.Join(dir, "opsbot.log"))
 	if err != nil {
 		return fmt.Errorf("open the demo's log: %w", err)
@@ -61,7 +73,22 @@ func demo(ctx context.Context, c *common, addr string) (err error) {
 	defer logFile.Close()
 	log := newLog(logFile, config.Log{Format: "text"})
 
-	ill, err := patient.Start(ctx, patient.Options{Log: log})
+	o := patient.Options{Log: log}
+	var environment, containers string
+	if project != "" {
+		body, err := compose.Start(ctx, compose.Options{Project: project, Progress: func(text string) {
+			fmt.Fprintln(c.std.Err, text)
+		}})
+		if err != nil {
+			return err
+		}
+		defer func() { ended = errors.Join(ended, body.Close()) }()
+		if environment, err = body.Environment("demo"); err != nil {
+			return err
+		}
+		o.Outside, containers = body.Outside(), about(body)
+	}
+	ill, err := patient.Start(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -72,7 +99,7 @@ func demo(ctx context.Context, c *common, addr string) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := writeDemoConfig(dir, w, ill)
+	file, err := writeDemoConfig(dir, w, ill, environment)
 	if err != nil {
 		return err
 	}
@@ -83,7 +110,7 @@ func demo(ctx context.Context, c *common, addr string) (err error) {
 	}
 	quiet := *c
 	quiet.std.Err = logFile
-	fmt.Fprint(c.std.Out, greeting(w.url(), file, ill.Engine()))
+	fmt.Fprint(c.std.Out, greeting(w.url(), file, ill.Engine(), containers))
 	return serveAll(ctx,
 		service{"patient", ill.Serve},
 		service{"slack simulator", w.Serve},
@@ -91,15 +118,16 @@ func demo(ctx context.Context, c *common, addr string) (err error) {
 	)
 }
 
-// writeDemoConfig puts opsbot.yaml and what it refers to into dir.
-func writeDemoConfig(dir string, w *workspace, ill *patient.Patient) (file string, err error) {
+// writeDemoConfig puts opsbot.yaml and what it refers to into dir. environment
+// is an entry of environments; "" is one of the patient in the process.
+func writeDemoConfig(dir string, w *workspace, ill *patient.Patient, environment string) (file string, err error) {
 	account := "nobody"
 	if u, err := user.Current(); err == nil {
 		account = u.Username
 	}
 	var text bytes.Buffer
 	if err := template.Must(template.New("").Parse(demoConfig)).Execute(&text, map[string]string{
-		"Account": account, "Slack": w.url() + "/api/", "Redis": ill.RedisURL(), "API": ill.APIURL(),
+		"Account": account, "Slack": w.url() + "/api/", "Redis": ill.RedisURL(), "API": ill.APIURL(), "Environment": environment,
 	}); err != nil {
 		return "", fmt.Errorf("write the demo's configuration: %w", err)
 	}
@@ -114,12 +142,34 @@ func writeDemoConfig(dir string, w *workspace, ill *patient.Patient) (file strin
 	return filepath.Join(dir, "opsbot.yaml"), nil
 }
 
-// greeting is what a newcomer reads first.
-func greeting(url, file, redis string) string {
-	self := "opsbot"
-	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
-		self = "go run ./cmd/opsbot"
+// about says where the systems of a patient in containers are.
+func about(p *compose.Patient) string {
+	which := ""
+	if p.Project() != compose.DemoProject {
+		which = " --project " + p.Project()
 	}
+	return fmt.Sprintf(`
+  The patient's systems, in the Compose project %s:
+    site        %s
+    Prometheus  %s
+    PostgreSQL  127.0.0.1:%s, database bot_production
+    Redis       %s
+    folder      %s
+  Make them fall ill:
+    %s patient fault%s slow=80ms err=20     (and without faults: well again)
+`, p.Project(), p.URL(), p.PrometheusURL(), p.Env("DB_PORT"), p.RedisAddr(), p.Dir(), self(), which)
+}
+
+// self is how this program was started, for commands to copy.
+func self() string {
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") {
+		return "go run ./cmd/opsbot"
+	}
+	return "opsbot"
+}
+
+// greeting is what a newcomer reads first.
+func greeting(url, file, redis, containers string) string {
 	return fmt.Sprintf(`
 opsbot is at work:  %s
 
@@ -134,8 +184,8 @@ opsbot is at work:  %s
     %s runs approve R1 --config %s
   The first starts a run, which Ben approves on the page; the second approves
   a run that Ann or Ben started there.
-
-`, url, redis, self, file, self, file)
+%s
+`, url, redis, self(), file, self(), file, containers)
 }
 
 // onlyLoopback refuses to show the demo to others: whoever reaches its page

@@ -60,7 +60,7 @@ func newHouseWith(t *testing.T, o patient.Options) *house {
 		}
 	})
 	h := &house{t: t, sim: w.sim, work: w, ill: ill, dir: t.TempDir()}
-	if h.file, err = writeDemoConfig(h.dir, w, ill); err != nil {
+	if h.file, err = writeDemoConfig(h.dir, w, ill, ""); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -6,18 +6,21 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"opsbot/internal/patient/api"
+	"opsbot/internal/patient/compose"
 )
 
-// newPatient is what the containers of the Compose patient run. It is hidden:
-// docs/patient.md tells people of it, who have no use for it by hand.
+// newPatient is what the containers of the Compose patient run, and how people
+// make it ill. It is hidden, because it is of use beside `demo --docker` alone;
+// docs/patient.md tells of it.
 func newPatient(c *common) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    "patient",
-		Short:  "Be the API of the Compose patient",
+		Short:  "Make the patient of demo --docker ill; also, be its API",
 		Hidden: true,
 		Args:   args(cobra.NoArgs, ""),
 	}
@@ -69,7 +72,61 @@ func newPatient(c *common) *cobra.Command {
 				return api.Probe(cmd.Context(), "")
 			},
 		},
+		newPatientFault(c), newPatientBackup(c),
 	)
+	return cmd
+}
+
+// newPatientFault and newPatientBackup work on the patient of a running
+// `opsbot demo --docker`, or on another one by its project's name.
+func newPatientFault(*common) *cobra.Command {
+	var project string
+	cmd := &cobra.Command{
+		Use:   "fault [NAME=VALUE…]",
+		Short: "Give every replica of the API faults; without arguments end them all",
+		RunE: func(cmd *cobra.Command, given []string) error {
+			for _, arg := range given {
+				if name, value, ok := strings.Cut(arg, "="); !ok || name == "" || value == "" {
+					return usage("a fault is NAME=VALUE, such as slow=80ms, not %q", arg)
+				}
+			}
+			p, err := compose.Find(cmd.Context(), project)
+			if err != nil {
+				return err
+			}
+			return p.Fault(cmd.Context(), strings.Join(given, "&"))
+		},
+	}
+	cmd.Flags().StringVar(&project, "project", compose.DemoProject, "the patient's Compose project")
+	return cmd
+}
+
+func newPatientBackup(c *common) *cobra.Command {
+	var project string
+	var age time.Duration
+	cmd := &cobra.Command{
+		Use:   "backup KIND NAME",
+		Short: "Dump the patient's database into a file of its backups folder, and spoil it",
+		Args:  args(cobra.ExactArgs(2), "KIND NAME, such as good db_20261026.sql.gz"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			kind, err := compose.ParseBackupKind(given[0])
+			if err != nil {
+				return err
+			}
+			p, err := compose.Find(cmd.Context(), project)
+			if err != nil {
+				return err
+			}
+			path, err := p.Backup(cmd.Context(), kind, given[1], age)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.std.Out, path)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&project, "project", compose.DemoProject, "the patient's Compose project")
+	cmd.Flags().DurationVar(&age, "age", 0, "how long ago the file was changed")
 	return cmd
 }
 

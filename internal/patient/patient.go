@@ -27,16 +27,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"golang.org/x/sync/errgroup"
 
 	"opsbot/internal/patient/api"
 	"opsbot/internal/patient/traffic"
 )
-
-// The library writes failed dials to standard error by itself.
-func init() { logging.Disable() }
 
 // An Engine is a kind of Redis.
 type Engine string
@@ -68,7 +64,7 @@ type Outside struct {
 	Redis    string // host:port; without a password
 	RedisSay string // what it is: "redis-server 7.0.15 in a container"
 	API      string // base URL
-	Secret   string // what the API's tokens are signed with
+	Token    string // bearer token of the API
 }
 
 // A Patient is a running API with its Redis and its users. All methods are
@@ -116,7 +112,7 @@ func Start(ctx context.Context, o Options) (*Patient, error) {
 	}
 	var listener net.Listener
 	if out := o.Outside; out != nil {
-		p.url, p.token = out.API, api.Token(out.Secret)
+		p.url, p.token = out.API, out.Token
 	} else {
 		if listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return abandon(fmt.Errorf("listen for the patient's API: %w", err))

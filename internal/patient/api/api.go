@@ -25,7 +25,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
+
+// The library writes failed dials to standard error by itself.
+func init() { logging.Disable() }
 
 const (
 	// CachePrefix starts the keys of what the API keeps in Redis.

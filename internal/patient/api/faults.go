@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -48,6 +49,9 @@ func (a *Ailments) Parse(values url.Values) error {
 	for name := range values {
 		text := values.Get(name)
 		var err error
+		if len(values[name]) > 1 {
+			return fmt.Errorf("%s is there twice", name)
+		}
 		switch name {
 		case "slow":
 			if next.Slow, err = time.ParseDuration(text); err == nil && (next.Slow < 0 || next.Slow > maxSlow) {
@@ -167,6 +171,7 @@ func (f *Faults) leave(w http.ResponseWriter, query url.Values) (bool, error) {
 		if err != nil {
 			return true, fmt.Errorf("%s=%s: %w", name, text, err)
 		}
+		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(http.StatusAccepted)
 		_ = http.NewResponseController(w).Flush() // the answer before the end
 		f.exit(code)
@@ -296,6 +301,10 @@ func (f *Faults) setConns(ctx context.Context, n int) error {
 	config.RuntimeParams["application_name"] = "leak"
 	for len(f.conns) < n {
 		conn, err := pgx.ConnectConfig(ctx, config)
+		var refused *pgconn.PgError
+		if errors.As(err, &refused) { // the rest is about hosts and TLS
+			err = fmt.Errorf("%s (%s)", refused.Message, refused.Code)
+		}
 		if err != nil {
 			return fmt.Errorf("open connection %d of %d: %w", len(f.conns)+1, n, err)
 		}

@@ -64,6 +64,7 @@ type Patient struct {
 	program string
 	base    string
 	env     map[string]string
+	secret  string       // of the tokens, whatever .env says later
 	lock    *flock.Flock // nil: nobody else can have the name
 }
 
@@ -102,7 +103,7 @@ func Start(ctx context.Context, o Options) (_ *Patient, err error) {
 	if err := p.write(o, tag, images); err != nil {
 		return nil, fmt.Errorf("write the patient's project: %w", err)
 	}
-	if err := p.up(ctx, o); err != nil {
+	if err := p.bringUp(ctx, o); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -140,14 +141,14 @@ func (p *Patient) claim(ctx context.Context) error {
 	return p.remove(ctx)
 }
 
-// up starts the containers in the order in which they can become healthy.
-func (p *Patient) up(ctx context.Context, o Options) error {
+// bringUp starts the containers in the order in which they can become healthy.
+func (p *Patient) bringUp(ctx context.Context, o Options) error {
 	o.Progress("Starting PostgreSQL and Redis.")
-	first := append(slices.Clone(upAndWait), "db", "cache")
+	first := []string{"db", "cache"}
 	if o.Disk != "" {
 		first = append(first, "disk")
 	}
-	if _, err := p.Compose(ctx, first...); err != nil {
+	if _, err := p.up(ctx, first...); err != nil {
 		return err
 	}
 	cache := p.Redis(0)
@@ -175,11 +176,14 @@ func (p *Patient) up(ctx context.Context, o Options) error {
 		return failed("Resetting the statistics", err)
 	}
 	o.Progress("Starting the API, nginx and Prometheus.")
-	_, err := p.Compose(ctx, append(slices.Clone(upAndWait), "--scale", fmt.Sprintf("api=%d", max(o.Replicas, 1)))...)
+	_, err := p.up(ctx, "--scale", fmt.Sprintf("api=%d", max(o.Replicas, 1)))
 	return err
 }
 
-var upAndWait = []string{"up", "-d", "--wait", "--wait-timeout", "120", "--pull", "missing"}
+// up runs docker compose up and waits until what it started is healthy.
+func (p *Patient) up(ctx context.Context, args ...string) (string, error) {
+	return p.Compose(ctx, append([]string{"up", "-d", "--wait", "--wait-timeout", "120", "--pull", "missing"}, args...)...)
+}
 
 // write makes the project's folder: Compose's files, .env, and what the
 // servers mount.
@@ -205,6 +209,12 @@ func (p *Patient) write(o Options, tag string, images map[string]string) (err er
 	if err := os.Mkdir(p.Backups(), 0o777); err != nil {
 		return err
 	}
+	// Redis writes its own configuration, by another account.
+	for path, mode := range map[string]fs.FileMode{"cache": 0o777, "cache/redis.conf": 0o666} {
+		if err := os.Chmod(filepath.Join(p.dir, path), mode); err != nil {
+			return err
+		}
+	}
 	if err := p.adapt(o); err != nil {
 		return err
 	}
@@ -224,6 +234,7 @@ func (p *Patient) write(o Options, tag string, images map[string]string) (err er
 		p.env[name] = rand.Text()
 	}
 	maps.Copy(p.env, o.Env)
+	p.secret = p.env["JWT_SECRET_KEY"]
 	return p.writeEnv()
 }
 
@@ -287,9 +298,9 @@ func (p *Patient) SetEnv(name, value string) error {
 	return p.writeEnv()
 }
 
-// Secret signs the API's tokens; Token is one.
-func (p *Patient) Secret() string { return p.env["JWT_SECRET_KEY"] }
-func (p *Patient) Token() string  { return api.Token(p.Secret()) }
+// Token is a bearer token for the API. It stays the same when JWT_SECRET_KEY is
+// changed, and is then refused.
+func (p *Patient) Token() string { return api.Token(p.secret) }
 
 // URL is the site: nginx in front of the API.
 func (p *Patient) URL() string { return "http://127.0.0.1:" + p.env["WEB_PORT"] }
@@ -401,7 +412,7 @@ func (p *Patient) Load(o traffic.Options) *traffic.Load {
 
 // Outside is what package patient needs to show the patient on a panel.
 func (p *Patient) Outside() *patient.Outside {
-	return &patient.Outside{Redis: p.RedisAddr(), RedisSay: "Redis in the project " + p.name, API: p.URL(), Secret: p.Secret()}
+	return &patient.Outside{Redis: p.RedisAddr(), RedisSay: "Redis in the project " + p.name, API: p.URL(), Token: p.Token()}
 }
 
 // Close takes everything away: containers, also those that others added to the

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +108,12 @@ func TestPatient(t *testing.T) {
 		}
 		load := p.Load(traffic.Options{Pace: 20 * time.Millisecond, Fresh: true})
 		until(t, "both replicas answer", func() bool { return len(load.Count().Instances) == 2 })
-		if c := load.Stop(); c.Failed > 0 || c.Sent == 0 {
+		for range 3 { // a new configuration is not noticed
+			sent := load.Count().Sent
+			docker(t, "kill", "-s", "HUP", container(t, p, "nginx"))
+			until(t, "more was asked", func() bool { return load.Count().Sent > sent+50 })
+		}
+		if c := load.Stop(); c.Failed > 0 || c.Sent < 150 {
 			t.Errorf("load on a healthy patient: %+v", c)
 		}
 	})
@@ -145,6 +152,11 @@ func TestPatient(t *testing.T) {
 		}
 		if other.DBSize(ctx).Val() == 0 {
 			t.Error("database 1 is empty")
+		}
+		do(t, cache.ConfigSet(ctx, "maxmemory-policy", "allkeys-lru").Err())
+		do(t, cache.ConfigRewrite(ctx).Err())
+		if text, err := os.ReadFile(filepath.Join(p.Dir(), "cache", "redis.conf")); err != nil || !strings.Contains(string(text), "allkeys-lru") {
+			t.Errorf("the configuration is not written: %s (%v)", text, err)
 		}
 	})
 	t.Run("Prometheus", func(t *testing.T) {

@@ -28,11 +28,7 @@ var atOnce = make(chan struct{}, 2)
 func Start(t testing.TB, o compose.Options) *compose.Patient {
 	t.Helper()
 	Require(t)
-	program, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Program = program
+	o.Program = Program(t)
 	if o.Progress == nil {
 		o.Progress = func(text string) { t.Log(text) }
 	}
@@ -72,6 +68,16 @@ func Require(t testing.TB) {
 		}
 		t.Skip(err)
 	}
+}
+
+// Program returns the path of an opsbot that can be the patient's API.
+func Program(t testing.TB) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // logs tells what the containers said and how they are.
