@@ -50,7 +50,8 @@ type Options struct {
 	Rows       int    // reconciliations in the database; default 420,000
 	Disk       string // the size of PostgreSQL's disk, such as "512m"; default: the machine's
 	StopSignal string // of PostgreSQL; default SIGINT
-	// Env are further variables of .env, and other values for those it has.
+	// Env are further variables of .env, and other values for those it has:
+	// API_MEMORY=64m and API_CPUS=0.5 limit each replica.
 	Env map[string]string
 
 	Progress func(string) // told what takes long; nil: nobody is
@@ -63,6 +64,7 @@ type Patient struct {
 	dir     string
 	program string
 	base    string
+	engine  string // URL of Docker's daemon
 	env     map[string]string
 	secret  string       // of the tokens, whatever .env says later
 	lock    *flock.Flock // nil: nobody else can have the name
@@ -77,7 +79,11 @@ func Start(ctx context.Context, o Options) (_ *Patient, err error) {
 	if err := Check(ctx); err != nil {
 		return nil, err
 	}
-	p := &Patient{name: o.Project, env: map[string]string{}}
+	engine, err := engineURL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &Patient{name: o.Project, engine: engine, env: map[string]string{}}
 	if p.program, err = programOf(o); err != nil {
 		return nil, err
 	}

@@ -7,12 +7,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"opsbot/internal/config"
 	"opsbot/internal/patient/api"
 	"opsbot/internal/patient/compose"
 	"opsbot/internal/patient/compose/composetest"
@@ -157,6 +159,27 @@ func TestPatient(t *testing.T) {
 		do(t, cache.ConfigRewrite(ctx).Err())
 		if text, err := os.ReadFile(filepath.Join(p.Dir(), "cache", "redis.conf")); err != nil || !strings.Contains(string(text), "allkeys-lru") {
 			t.Errorf("the configuration is not written: %s (%v)", text, err)
+		}
+	})
+	t.Run("environment", func(t *testing.T) {
+		text, err := p.Environment("demo")
+		do(t, err)
+		file := filepath.Join(t.TempDir(), "opsbot.yaml")
+		do(t, os.WriteFile(file, []byte("environments:\n"+text), 0o600))
+		c, err := config.Load(file, func(string) string { return "" })
+		do(t, err)
+		var kinds []string
+		for _, conn := range c.Environments["demo"].Connections {
+			kinds = append(kinds, conn.Kind())
+			for _, secret := range []config.Secret{conn.Password, conn.Token} {
+				if value, err := secret.Resolve(t.Context()); err != nil || !secret.IsZero() && value == "" {
+					t.Errorf("%s: the secret is %q (%v)", conn.Kind(), value, err)
+				}
+			}
+		}
+		slices.Sort(kinds)
+		if want := []string{"docker", "host", "http", "postgres", "prometheus", "redis"}; !slices.Equal(kinds, want) {
+			t.Errorf("the environment has %q", kinds)
 		}
 	})
 	t.Run("Prometheus", func(t *testing.T) {

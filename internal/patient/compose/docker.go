@@ -72,6 +72,13 @@ func Check(ctx context.Context) error {
 	return nil
 }
 
+// engineURL is where the docker command finds its daemon: by DOCKER_HOST or by
+// the context that is in use.
+func engineURL(ctx context.Context) (string, error) {
+	out, err := docker(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+	return strings.TrimSpace(out), failed("Asking for Docker's address", err)
+}
+
 // failed makes an error of Docker one that people may see.
 func failed(what string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {

@@ -34,13 +34,9 @@ func (p *Patient) Environment(name string) (string, error) {
 			return "", err
 		}
 	}
-	host := os.Getenv("DOCKER_HOST")
-	if host == "" {
-		host = "unix:///var/run/docker.sock"
-	}
 	var b bytes.Buffer
 	err := environmentTemplate.Execute(&b, map[string]string{
-		"Name": name, "Project": p.name, "File": p.File(), "Docker": host, "Secrets": dir,
+		"Name": name, "Project": p.name, "File": p.File(), "Docker": p.engine, "Secrets": dir,
 		"Redis": p.RedisAddr(), "URL": p.URL(), "Prometheus": p.PrometheusURL(), "Backups": p.Backups(),
 		"Postgres": "127.0.0.1:" + p.env["DB_PORT"], "StatusPath": api.StatusPath, "Users": strings.Join(api.Users(), ","),
 	})

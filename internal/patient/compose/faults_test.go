@@ -196,10 +196,16 @@ func TestReleases(t *testing.T) {
 	until(t, "Prometheus has three", func() bool { return len(query(t, p, "up == 1")) == 3 })
 	do(t, p.Scale(ctx, 1))
 	do(t, p.FixPort())
-	do(t, p.Deploy(ctx, nil))
+	do(t, p.Deploy(ctx, map[string]string{"API_MEMORY": "100m"}))
 	if err := p.Scale(ctx, 2); err == nil || !strings.Contains(err.Error(), "port is already allocated") {
 		t.Errorf("two replicas on one port: %v", err)
 	}
+
+	id := container(t, p, "api")
+	_ = p.Fault(ctx, "hog=200") // its answer is lost with the process
+	until(t, "a replica that takes more memory than it may is killed", func() bool {
+		return inspect(t, id, "{{.RestartCount}}") != "0"
+	})
 }
 
 // A database without a table on a disk of its own, which fills up.

@@ -29,6 +29,9 @@ func Find(ctx context.Context, project string) (*Patient, error) {
 			Hinted("`opsbot demo --docker` starts one.")
 	}
 	p := &Patient{name: project, dir: dir, env: map[string]string{}}
+	if p.engine, err = engineURL(ctx); err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(filepath.Join(dir, ".env"))
 	if err != nil {
 		return nil, fmt.Errorf("read the patient's variables: %w", err)
