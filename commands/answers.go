@@ -368,28 +368,6 @@ func (r *Router) locks(ctx context.Context) (outbox.Answer, error) {
 	return a, nil
 }
 
-// schedule lists what the runbooks say about their times.
-func (r *Router) schedule() outbox.Answer {
-	a := outbox.Answer{Title: "Schedule"}
-	for _, rb := range r.Runs.Library().All() {
-		for _, s := range rb.Schedule {
-			when := s.Cron
-			if s.TZ != "" {
-				when += " (" + s.TZ + ")"
-			}
-			if s.Environment != "" {
-				when += " on " + s.Environment
-			}
-			a.Items = append(a.Items, outbox.Item{Name: rb.Title, Detail: when})
-		}
-	}
-	a.Text = "This version starts nothing by the clock: these are the times at which to start by hand."
-	if len(a.Items) == 0 {
-		a.Text = "No runbook has a schedule."
-	}
-	return a
-}
-
 // help lists the commands.
 func help(req Request) outbox.Answer {
 	commands := []struct{ command, does string }{
@@ -402,7 +380,7 @@ func help(req Request) outbox.Answer {
 		{"stop RUN [why]", "end a run; pause and resume work alike"},
 		{"skip RUN STEP [why]", "go on without a step; retry: once more"},
 		{"locks", "what is locked, and by whom"},
-		{"schedule", "what is meant to run when"},
+		{"schedule", "what runs by the clock, and what came of it last"},
 	}
 	lines := []string{"Runs runbooks: step by step, where everybody sees it, and asking before anything is changed.", ""}
 	for _, c := range commands {

@@ -34,6 +34,7 @@ type Runs interface {
 	View(ctx context.Context, ref string) (*engine.View, error)
 	List(ctx context.Context, q engine.Query) ([]*engine.Run, error)
 	Locks(ctx context.Context) ([]engine.Lock, error)
+	Timetable(ctx context.Context) ([]engine.Timing, error)
 	Waiting(ctx context.Context, actor access.Actor) ([]engine.Pending, error)
 }
 
@@ -108,7 +109,7 @@ func (r *Router) line(ctx context.Context, req Request, line, reason string) (Re
 	case verbLocks:
 		a, err = r.locks(ctx)
 	case verbSchedule:
-		a = r.schedule()
+		a, err = r.schedule(ctx)
 	case verbHelp:
 		a = help(req)
 	}

@@ -206,6 +206,9 @@ func (l *Library) Check(server Server) Problems {
 		for _, name := range slices.Concat(rb.Roles.Run, rb.Roles.Approve) {
 			group(name)
 		}
+		for _, s := range rb.Schedule {
+			group(s.Notify)
+		}
 		for s := range rb.allSteps {
 			for _, name := range s.Who {
 				group(name)

@@ -28,11 +28,11 @@ var rolesForm = mapForm(
 )
 
 var scheduleForm = mapForm(
-	key("cron", textForm, "minute, hour, day, month, weekday, as `0 8 * * 1-5`").must(),
+	key("cron", textForm, "minute, hour, day, month, weekday, as `0 8 * * 1-5`; the weekday `SUN#1` is the first Sunday of a month").must(),
 	key("tz", textForm, "time zone, as `Europe/Berlin`; `UTC` unless given"),
 	key("environment", wordForm, "where it runs; the default one unless given"),
 	key("params", givenForm, "parameters of the run"),
-	key("notify", textForm, "channel that is told"),
+	key("notify", wordForm, "group that is called when the run needs people, fails or does not take place; `roles.run` unless given"),
 	key("missed", oneOf("skip", "once"), "what becomes of a start that was missed: `once` (default) runs it late"),
 )
 

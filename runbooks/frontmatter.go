@@ -2,12 +2,9 @@ package runbooks
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/robfig/cron/v3"
 )
 
 // frontMatter reads the YAML between the two lines of dashes and returns the
@@ -231,79 +228,6 @@ func (p *parser) alerts(n *node) {
 		}
 		p.rb.Alerts = append(p.rb.Alerts, labels)
 	}
-}
-
-// severalDays finds a restriction of both the day of the month and the weekday,
-// which cron reads as "or" and people as "and".
-var anyField = regexp.MustCompile(`^(\*|\?)(/1)?$`)
-
-func (p *parser) schedules(n *node) {
-	if n.kind != listNode {
-		p.problem(n.pos, "RB106", "schedule must be a list, such as [{ cron: \"0 8 * * *\", tz: UTC }]", "")
-		return
-	}
-	for _, item := range n.items {
-		s := Schedule{TZ: "UTC", Missed: "once", Pos: item.pos}
-		p.fields(item, "a schedule", "RB106", scheduleForm.names(), func(f field) {
-			v := f.value
-			switch f.key {
-			case "cron":
-				s.Cron, _ = p.text(v, "cron")
-				p.cron(v, s.Cron)
-			case "tz":
-				s.TZ, _ = p.text(v, "tz")
-				if _, err := time.LoadLocation(s.TZ); err != nil || s.TZ == "" || s.TZ == "Local" {
-					p.problem(v.pos, "RB114", fmt.Sprintf("there is no time zone %q", clip(s.TZ)), "such as Europe/Berlin or UTC")
-				}
-			case "environment":
-				s.Environment, _ = p.word(v, "environment")
-			case "notify":
-				s.Notify, _ = p.text(v, "notify")
-			case "missed":
-				s.Missed = p.choice(v, "missed", scheduleForm.words("missed")...)
-			case "params":
-				s.Params = p.given(v)
-			}
-		})
-		if s.Cron == "" && item.get("cron") == nil {
-			p.problem(item.pos, "RB114", "a schedule needs cron", "")
-		}
-		p.rb.Schedule = append(p.rb.Schedule, s)
-	}
-}
-
-func (p *parser) cron(n *node, text string) {
-	fields := strings.Fields(text)
-	if len(fields) != 5 {
-		p.problem(n.pos, "RB114", fmt.Sprintf("cron %q must have five fields: minute, hour, day, month, weekday", clip(text)), "the zone is tz:")
-		return
-	}
-	if _, err := cron.ParseStandard(text); err != nil {
-		p.problem(n.pos, "RB114", fmt.Sprintf("cron %q can't be read: %s", clip(text), clip(err.Error())), "")
-		return
-	}
-	if !anyField.MatchString(fields[2]) && !anyField.MatchString(fields[4]) {
-		p.problem(n.pos, "RB114", fmt.Sprintf("cron %q restricts both the day of the month and the weekday", clip(text)), "cron fires when either matches: use one of them")
-	}
-}
-
-// given reads parameters that a schedule sets.
-func (p *parser) given(n *node) map[string]any {
-	out := map[string]any{}
-	names := make([]string, len(p.rb.Params))
-	for i, q := range p.rb.Params {
-		names[i] = q.Name
-	}
-	p.fields(n, "params of a schedule", "RB106", names, func(f field) {
-		param := p.rb.param(f.key)
-		v, err := param.read(plainValue(f.value), false)
-		if err != nil {
-			p.problem(f.value.pos, "RB115", fmt.Sprintf("parameter %s %s", f.key, err), "")
-			return
-		}
-		out[f.key] = v
-	})
-	return out
 }
 
 // plainValue gives a node as a Go value.

@@ -55,7 +55,7 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 	return &app{
 		library: library, systems: systems,
 		engine: engine.New(engine.Options{
-			Store: db.Runs(), Library: library, Catalog: catalog, Environments: systems.environments,
+			Store: db.Runs(), Schedules: db.Schedules(), Library: library, Catalog: catalog, Environments: systems.environments,
 			People: people, Policy: policyOf(cfg), Log: log, Observe: c.observe,
 		}),
 	}, nil

@@ -22,6 +22,8 @@ type desk interface {
 	// Control is stop, pause, resume, skip or retry; step is for the last two.
 	Control(ctx context.Context, order controlOrder) (*engine.Run, error)
 	Locks(ctx context.Context) ([]engine.Lock, error)
+	// Timetable is what runs by the clock.
+	Timetable(ctx context.Context) ([]engine.Timing, error)
 	// Output is everything that an attempt of a run wrote.
 	Output(ctx context.Context, run string, seq int) (string, error)
 }
@@ -106,6 +108,10 @@ func (d *localDesk) Control(ctx context.Context, o controlOrder) (*engine.Run, e
 }
 
 func (d *localDesk) Locks(ctx context.Context) ([]engine.Lock, error) { return d.engine.Locks(ctx) }
+
+func (d *localDesk) Timetable(ctx context.Context) ([]engine.Timing, error) {
+	return d.engine.Timetable(ctx)
+}
 
 func (d *localDesk) Output(ctx context.Context, run string, seq int) (string, error) {
 	return d.engine.Output(ctx, run, seq)

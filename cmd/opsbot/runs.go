@@ -30,12 +30,7 @@ func newRuns(c *common) *cobra.Command {
 		},
 	}
 	cmd.PersistentFlags().StringVar(&output, "output", "text", "text or json")
-	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
-		if output != "text" && output != "json" {
-			return usage("--output is text or json, not %q", output)
-		}
-		return nil
-	}
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return textOrJSON(output) }
 
 	var query engine.Query
 	list := &cobra.Command{

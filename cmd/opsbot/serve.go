@@ -65,7 +65,7 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		services = append(services, service{"health", health.Serve})
 		log.Info("answering health checks", "addr", l.Addr().String())
 	}
-	services = append(services, service{"engine", a.engine.Serve})
+	services = append(services, service{"engine", a.engine.Serve}, service{"schedules", a.engine.ServeSchedules})
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
 	if lite {
 		if control, err := listenControl(store.Socket(file), a.engine, identities{unix: cfg.Identities.Unix}); err == nil {

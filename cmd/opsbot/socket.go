@@ -70,6 +70,7 @@ func (s *controlServer) Serve(ctx context.Context) error {
 	})
 	route(mux, s, "control", func(ctx context.Context, d desk, o controlOrder) (*engine.Run, error) { return d.Control(ctx, o) })
 	route(mux, s, "locks", func(ctx context.Context, d desk, _ struct{}) ([]engine.Lock, error) { return d.Locks(ctx) })
+	route(mux, s, "timetable", func(ctx context.Context, d desk, _ struct{}) ([]engine.Timing, error) { return d.Timetable(ctx) })
 	route(mux, s, "output", func(ctx context.Context, d desk, o outputOrder) (string, error) { return d.Output(ctx, o.Run, o.Seq) })
 
 	srv := &http.Server{
@@ -226,6 +227,10 @@ func (d *socketDesk) Control(ctx context.Context, o controlOrder) (run *engine.R
 
 func (d *socketDesk) Locks(ctx context.Context) (locks []engine.Lock, err error) {
 	return locks, d.call(ctx, "locks", struct{}{}, &locks)
+}
+
+func (d *socketDesk) Timetable(ctx context.Context) (list []engine.Timing, err error) {
+	return list, d.call(ctx, "timetable", struct{}{}, &list)
 }
 
 func (d *socketDesk) Output(ctx context.Context, run string, seq int) (text string, err error) {

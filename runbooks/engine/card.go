@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"opsbot/internal/access"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
 )
@@ -25,9 +26,12 @@ func runNotice(r *Run, rb *runbooks.Runbook) outbox.Notice {
 func Card(r *Run, rb *runbooks.Runbook) outbox.RunCard {
 	c := outbox.RunCard{
 		Run: r.ID, Number: r.Number, Runbook: r.Runbook, Title: r.Title, Environment: r.Environment,
-		Critical: r.Critical, DryRun: r.DryRun, Starter: r.Starter.ID, StarterName: r.Starter.Name,
+		Critical: r.Critical, DryRun: r.DryRun, StarterName: r.Starter.Name,
 		State: string(r.State), Verdict: string(r.Verdict), Started: cmp.Or(r.Started, r.Created), Ended: r.Ended,
 		Stoppable: !r.State.Ended() && r.Stop == nil, Waiters: r.Waiters,
+	}
+	if r.Starter.Kind == access.Person {
+		c.Starter = r.Starter.ID
 	}
 	if rb != nil {
 		for _, p := range r.phases() {

@@ -34,6 +34,7 @@ type Options struct {
 	Environments []Environment
 	People       access.Directory
 	Policy       access.Policy
+	Schedules    ScheduleStore                     // nil: nothing is started by the clock
 	Secret       func(name string) (string, error) // value of a secret for `with`; nil: there are none
 	Log          *slog.Logger                      // nil: slog.Default
 	Observe      func(Event)                       // called at every boundary, from the goroutine that passed it; nil: nobody looks
@@ -112,6 +113,9 @@ type Engine struct {
 	grace   time.Duration
 	owner   string // random, of this process
 
+	schedules ScheduleStore
+	planned   atomic.Pointer[settings] // whose schedules are on record
+
 	nudge    chan struct{} // a run may be due
 	settings atomic.Pointer[settings]
 	skew     atomic.Int64 // database's clock minus ours, ns
@@ -125,7 +129,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
-		now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
+		schedules: o.Schedules, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
 	}
 	if e.log == nil {

@@ -284,10 +284,10 @@ func (w *worker) finish() error {
 	}
 	w.do("", "", func(r *Run, c *Change) { r.Verdict, r.State, r.Ended = v, state, now })
 	w.undoable()
-	last := w.report()
+	last, summons := w.report(), w.summonAtEnd()
 	w.do(PointEnded, "", func(r *Run, c *Change) {
 		r.voidOpen(c, "The run ended.", now)
-		c.Notices = append(c.Notices, last)
+		c.Notices = append(append(c.Notices, last), summons...)
 		c.Audit = append(c.Audit, AuditEntry{Actor: system, Act: "end", Run: r.ID, Outcome: string(state), Detail: r.Outcome})
 		r.over(c)
 	})

@@ -329,6 +329,7 @@ func (w *worker) question(step *runbooks.Step, a Approval) State {
 	if a.Kind == Doubt {
 		state = Uncertain
 	}
+	summons := w.summon(a)
 	w.do(PointAsked, step.ID, func(r *Run, c *Change) {
 		if r.Stop != nil && r.Phase != PhaseCleanup {
 			return // nobody needs to answer any more
@@ -336,6 +337,7 @@ func (w *worker) question(step *runbooks.Step, a Approval) State {
 		r.ask(a)
 		r.State, r.WakeAt = state, time.Time{}
 		c.Notices = append(c.Notices, askNotice(r, &a))
+		c.Notices = append(c.Notices, summons...)
 	})
 	return state
 }

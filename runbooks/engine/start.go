@@ -195,7 +195,7 @@ func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
 		text = fmt.Sprintf("Started a dry run of %s on %s: nothing will be changed.", run.Title, run.Environment)
 	}
 	if run.Starter.Kind == access.Schedule {
-		text += " It was started by the schedule " + run.Starter.ID + "."
+		text += " It was started by " + person(run.Starter) + "."
 	}
 	if run.Undoes != "" {
 		text = fmt.Sprintf("Started: %s, on %s. This thread follows it.", run.Title, run.Environment)
@@ -288,8 +288,12 @@ func (e *Engine) reviewable(ctx context.Context, s *settings, rb *runbooks.Runbo
 			if by == "" {
 				return fault.New(fault.Conflict, "%s cannot be run: %s needs %s, but the runbook names no group that may approve.", rb.Slug, name(step), people(g.Count, "reviewer"))
 			}
-			return fault.New(fault.Conflict, "%s cannot be run on %s: %s needs %s in %s besides you, and there %s.",
-				rb.Slug, env.Name, name(step), people(g.Count, "reviewer"), by, isOnly(len(ids)))
+			besides := "you"
+			if starter.Kind != access.Person {
+				besides = "whoever confirms it"
+			}
+			return fault.New(fault.Conflict, "%s cannot be run on %s: %s needs %s in %s besides %s, and there %s.",
+				rb.Slug, env.Name, name(step), people(g.Count, "reviewer"), by, besides, isOnly(len(ids)))
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 // person is how people are told who it was.
 func person(a access.Actor) string {
 	switch {
-	case a.Kind == access.Schedule:
+	case a.Kind == access.Schedule && a.Name == "":
 		return "the schedule " + a.ID
 	case a.Name != "":
 		return a.Name
@@ -63,7 +63,7 @@ func sentence(s string) string {
 func lower(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	next, _ := utf8.DecodeRuneInString(s[n:])
-	if n == 0 || unicode.IsUpper(next) {
+	if n == 0 || unicode.IsUpper(next) || unicode.IsDigit(next) { // R12 is a name, too
 		return s
 	}
 	return string(unicode.ToLower(r)) + s[n:]

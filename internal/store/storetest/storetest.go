@@ -1,5 +1,5 @@
 // Package storetest opens stores for tests and holds every implementation to
-// the contracts of engine.Store, inbox.Queue and outbox.Queue.
+// the contracts of engine.Store, engine.ScheduleStore, inbox.Queue and outbox.Queue.
 //
 // SQLite is always there. PostgreSQL takes part when OPSBOT_TEST_POSTGRES is
 // the URL of a role that may create schemas; with OPSBOT_TEST_REQUIRE=1 its
