@@ -5,17 +5,22 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-short test-replicas test-image check setup build bench fuzz image
+.PHONY: help test test-short test-docker test-replicas test-image check setup build bench fuzz image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check ## everything CI runs: linters, then all tests with the race detector, on real servers
-	.ci/with-postgres $(GO) test -race -timeout 12m -parallel 10 ./...
+	.ci/with-docker .ci/with-postgres $(GO) test -race -timeout 12m -parallel 10 ./...
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short -parallel 10 ./...
 
+test-docker: setup ## every test on Docker and Compose: builds the Compose plugin the first time (minutes, cached)
+	.ci/compose
+	OPSBOT_TEST_DOCKER=1 .ci/with-docker .ci/with-postgres $(GO) test -timeout 40m -parallel 4 $(DOCKER_PACKAGES)
+
+DOCKER_PACKAGES ?= ./internal/actions/docker ./internal/patient/compose/... ./cmd/opsbot
 test-replicas: ## 500 runs through replicas that are killed, frozen and cut off: minutes, and the figures
 	OPSBOT_TEST_REPLICA_RUNS=500 .ci/with-postgres $(GO) test -run '^TestReplicas$$' -v -timeout 30m ./runbooks/engine
 

@@ -71,6 +71,28 @@ type Connection interface {
 	Close() error
 }
 
+// A Limited connection may be unable to do a part of what its kind can.
+type Limited interface {
+	// Lacks says why the named action cannot work on this connection, as a
+	// *fault.Error; nil if it can. It reaches nothing.
+	Lacks(action string) error
+}
+
+// An Examiner is a connection that can look at itself in more detail than its
+// identity: versions, privileges, what it needs on this machine.
+type Examiner interface {
+	// Examine returns what was found, in the order to be read. It changes
+	// nothing. An error, a *fault.Error, means that it could not look at all.
+	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// A Finding is one thing that was looked at on a connection.
+type Finding struct {
+	Name string // "compose plugin"
+	Bad  bool   // something cannot work like this
+	Says string // "2.40.3", or what is wrong and what to do about it
+}
+
 // A Preview says what an action would do, just now.
 type Preview struct {
 	Identity string   // of the connection; compared exactly after the click

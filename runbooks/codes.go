@@ -46,6 +46,7 @@ func Codes() []Code {
 		{Name: "RB221", Means: "destructive without `confirm`"},
 		{Name: "RB222", Means: "`retry` on a destructive step"},
 		{Name: "RB223", Means: "a step that can change something has no timeout"},
+		{Name: "RB224", Means: "a connection cannot do what the step wants (needs the server's configuration)"},
 		{Name: "RB230", Means: "`watch` is incomplete"},
 		{Name: "RB231", Means: "`watch` takes longer than the run may"},
 		{Name: "RB301", Means: "an expression is wrong: syntax, unknown name or field, types"},

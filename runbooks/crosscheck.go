@@ -187,12 +187,21 @@ type Server struct {
 	Groups      []string
 	Commands    []string      // named commands
 	Queries     []string      // named SQL and metrics queries
+	Lacks       []Lack        // what connections cannot do
 	VerifiedFor time.Duration // how long a drill counts; 0: for ever
 	Today       time.Time     // for VerifiedFor
 }
 
+// A Lack is a family of actions that cannot work on a connection.
+type Lack struct {
+	Environment, Connection string
+	Family                  string // "compose"
+	Why                     string
+	Warning                 bool // the configuration may mean it so
+}
+
 // Check compares the runbooks with a server's configuration: groups (RB113),
-// named commands and queries (RB214), and the age of the last drill (RB701, a
+// named commands and queries (RB214), what connections lack (RB224), and the age of the last drill (RB701, a
 // warning).
 func (l *Library) Check(server Server) Problems {
 	var problems Problems
@@ -219,6 +228,7 @@ func (l *Library) Check(server Server) Problems {
 				}
 			}
 			problems = append(problems, server.named(rb, s)...)
+			problems = append(problems, server.lacking(rb, s)...)
 		}
 		if server.VerifiedFor > 0 && server.Today.Sub(rb.Verified) > server.VerifiedFor {
 			message, at := "it was never tried in a drill: verified is absent", rb.at["runbook"]
@@ -252,4 +262,19 @@ func (server Server) named(rb *Runbook, s *Step) Problems {
 		return nil
 	}
 	return Problems{{File: rb.File, Pos: v.pos, Code: "RB214", Message: fmt.Sprintf("the server has no %s named %s", strings.TrimSuffix(argument, "name")+map[string]string{"command": "", "name": "query"}[argument], clip(name)), Hint: didYouMean(name, known)}}
+}
+
+// lacking checks that connections can do what a step wants.
+func (server Server) lacking(rb *Runbook, s *Step) Problems {
+	var problems Problems
+	family, _, _ := strings.Cut(s.Do, ".")
+	for _, l := range server.Lacks {
+		if l.Family == family && l.Connection == s.Target {
+			problems = append(problems, Problem{
+				File: rb.File, Pos: s.Pos, Code: "RB224", Warning: l.Warning,
+				Message: fmt.Sprintf("%s cannot work on %s of %s", s.Do, l.Connection, l.Environment), Hint: l.Why,
+			})
+		}
+	}
+	return problems
 }

@@ -58,6 +58,11 @@ func TestGolden(t *testing.T) {
 			if strings.Contains(string(archive.Comment), "server") {
 				problems = append(problems, lib.Check(runbooks.Server{
 					Groups: []string{"oncall", "sre", "dba"}, Commands: []string{"disk-usage"}, Queries: []string{"slow-queries"},
+					Lacks: []runbooks.Lack{
+						{Environment: "production", Connection: "docker", Family: "compose", Why: "there is no Compose plugin"},
+						{Environment: "staging", Connection: "docker", Family: "compose", Why: "it has no compose_file", Warning: true},
+						{Environment: "staging", Connection: "other", Family: "compose", Why: "it is another"},
+					},
 					VerifiedFor: 180 * 24 * time.Hour, Today: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC),
 				})...)
 			}

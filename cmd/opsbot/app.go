@@ -44,7 +44,7 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 	}
 	// What does not fit to this server concerns one runbook, not all of them:
 	// a start of it is refused with the reason.
-	for _, p := range append(problems, library.Check(serverOf(cfg))...) {
+	for _, p := range append(problems, library.Check(serverOf(ctx, cfg))...) {
 		log.Warn("runbook", "problem", p.String())
 	}
 	systems, err := openSystems(ctx, cfg, log)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,15 +54,15 @@ func newLint(c *common) *cobra.Command {
 built-in runbooks and those of the configuration are checked.
 
 Exit code: 0 no errors (warnings may be there), 1 errors, 2 wrong usage.`,
-		RunE: func(_ *cobra.Command, paths []string) error {
-			return lint(c, paths, format)
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			return lint(cmd.Context(), c, paths, format)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "text, json, or github (annotations)")
 	return cmd
 }
 
-func lint(c *common, paths []string, format string) error {
+func lint(ctx context.Context, c *common, paths []string, format string) error {
 	write, ok := map[string]func(runbooks.Problems, io.Writer) error{
 		"text": runbooks.Problems.WriteText, "json": runbooks.Problems.WriteJSON, "github": runbooks.Problems.WriteGitHub,
 	}[format]
@@ -91,7 +92,13 @@ func lint(c *common, paths []string, format string) error {
 		}
 	}
 	if c.file != "" {
-		for _, p := range lib.Check(serverOf(cfg)) {
+		server := serverOf(ctx, cfg)
+		for _, l := range server.Lacks {
+			if !l.Warning { // whether or not a runbook needs it: opsbot would not start
+				problems = append(problems, runbooks.Problem{File: c.file, Code: "RB224", Message: fmt.Sprintf("%s cannot work on %s of %s", l.Family, l.Connection, l.Environment), Hint: l.Why})
+			}
+		}
+		for _, p := range lib.Check(server) {
 			if slices.Contains(files, p.File) {
 				problems = append(problems, p)
 			}
@@ -148,8 +155,8 @@ func namesOf(rbs []*runbooks.Runbook) []string {
 }
 
 // serverOf is what runbooks can be compared with.
-func serverOf(cfg *config.Config) runbooks.Server {
-	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Today: time.Now()}
+func serverOf(ctx context.Context, cfg *config.Config) runbooks.Server {
+	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Lacks: lacksOf(ctx, cfg), Today: time.Now()}
 	for _, env := range cfg.Environments {
 		for _, conn := range env.Connections {
 			s.Commands = slices.AppendSeq(s.Commands, maps.Keys(conn.Commands))

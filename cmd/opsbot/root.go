@@ -177,7 +177,7 @@ Start with:  opsbot demo`,
 	root.AddCommand(
 		newDemo(c), newPatient(c), newServe(c), newRun(c), newRuns(c), newLocks(c), newLint(c), newTest(c), newShow(c), newSchema(c),
 		newSchedule(c),
-		newSlacksim(c), newBlocks(c), newManifest(c), newHealthcheck(c), newVersion(c),
+		newSlacksim(c), newBlocks(c), newManifest(c), newDoctor(c), newHealthcheck(c), newVersion(c),
 	)
 	return root
 }

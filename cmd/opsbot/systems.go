@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"opsbot/internal/actions/docker"
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
 	"opsbot/internal/config"
@@ -17,7 +18,7 @@ import (
 
 // newCatalog gathers the actions that runbooks can use.
 func newCatalog() (*runbooks.Catalog, error) {
-	return runbooks.NewCatalog(redis.Actions(), web.Actions())
+	return runbooks.NewCatalog(docker.Actions(), redis.Actions(), web.Actions())
 }
 
 // systems are the opened connections of every environment.
@@ -61,6 +62,8 @@ func openConnection(ctx context.Context, c config.Connection) (runbooks.Connecti
 			return nil, err
 		}
 		return redis.Open(redis.Config{URL: c.Redis, Username: c.Username, Password: password, PureCache: c.PureCache})
+	case "docker":
+		return openDocker(ctx, c)
 	case "http":
 		token, err := c.Token.Resolve(ctx)
 		if err != nil {

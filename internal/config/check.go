@@ -130,6 +130,9 @@ func checkConnection(c Connection, path string, bad func(path, format string, ar
 			bad(path+".commands."+name, "the effect of %q is read, change or destructive, not %q", name, cmd.Effect)
 		}
 	}
+	if kind == "docker" {
+		checkDocker(c, path, bad)
+	}
 	for name, list := range c.Lists {
 		if !strings.HasPrefix(list.Path, "/") {
 			bad(path+".lists."+name, "the path of list %q must start with /", name)
@@ -182,6 +185,10 @@ func (c *Config) anchor(dir string) {
 	for _, env := range c.Environments {
 		for name, conn := range env.Connections {
 			conn.Password.dir, conn.Token.dir = dir, dir
+			conn.ComposeFile, conn.EnvFile = abs(conn.ComposeFile), abs(conn.EnvFile)
+			if conn.Nginx != nil {
+				conn.Nginx.File = abs(conn.Nginx.File)
+			}
 			for k, l := range conn.Lists {
 				if p, ok := strings.CutPrefix(l.User, "file:"); ok {
 					l.User = "file:" + abs(p)

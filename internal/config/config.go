@@ -83,16 +83,25 @@ type Connection struct {
 	Prometheus string `yaml:"prometheus"` // base URL
 	Host       bool   `yaml:"host"`       // this machine
 
-	Username        string             `yaml:"username"`
-	Password        Secret             `yaml:"password"`
-	Token           Secret             `yaml:"token"`
-	PureCache       bool               `yaml:"pure_cache"`
-	MaintenanceUser string             `yaml:"maintenance_user"`
-	Project         string             `yaml:"project"`
-	ComposeFile     string             `yaml:"compose_file"`
-	Lists           map[string]List    `yaml:"lists"`
-	Commands        map[string]Command `yaml:"commands"`
-	Files           map[string]string  `yaml:"files"`
+	Username        string              `yaml:"username"`
+	Password        Secret              `yaml:"password"`
+	Token           Secret              `yaml:"token"`
+	PureCache       bool                `yaml:"pure_cache"`
+	MaintenanceUser string              `yaml:"maintenance_user"`
+	Project         string              `yaml:"project"`      // of Compose
+	ComposeFile     string              `yaml:"compose_file"` // "": no compose.* actions
+	EnvFile         string              `yaml:"env_file"`     // for the Compose file
+	Services        []string            `yaml:"services"`     // that should run; none: those of the Compose file
+	Stateful        map[string]Stop     `yaml:"stateful"`     // services whose stop loses something
+	MaxReplicas     int                 `yaml:"max_replicas"` // of compose.scale; 0 is 8
+	RestartCooldown Duration            `yaml:"restart_cooldown"`
+	Registries      []string            `yaml:"registries"` // that docker.pull may fetch from
+	Exec            map[string]Exec     `yaml:"exec"`       // for docker.exec and docker.probe
+	Templates       map[string]Template `yaml:"templates"`  // for docker.run
+	Nginx           *Nginx              `yaml:"nginx"`
+	Lists           map[string]List     `yaml:"lists"`
+	Commands        map[string]Command  `yaml:"commands"`
+	Files           map[string]string   `yaml:"files"`
 }
 
 // A List is a set of paths for http.warm: one path for each value of user.
@@ -108,6 +117,43 @@ type Command struct {
 	Env     []string `yaml:"env"`    // names of variables that are passed on
 	Dir     string   `yaml:"dir"`
 	Timeout Duration `yaml:"timeout"`
+}
+
+// A Stop says how a service is asked to stop.
+type Stop struct {
+	Signal string   `yaml:"signal"` // "" is the container's own
+	Grace  Duration `yaml:"grace"`  // before it is killed; 0 is the container's own
+}
+
+// An Exec is a named command that may run in a service's container.
+type Exec struct {
+	Service string   `yaml:"service"`
+	Argv    []string `yaml:"argv"`
+	User    string   `yaml:"user"`
+	Effect  string   `yaml:"effect"` // read, change or destructive; "" is change
+	Timeout Duration `yaml:"timeout"`
+}
+
+// A Template is a container that docker.run may start, like one of a service.
+type Template struct {
+	Service string   `yaml:"service"`
+	Argv    []string `yaml:"argv"`    // of a one-shot command; none: a green instance
+	Port    int      `yaml:"port"`    // in the container
+	Publish int      `yaml:"publish"` // on the engine's loopback; 0: any free one
+	Memory  string   `yaml:"memory"`  // "512MiB"; "" is the service's own limit
+	Pids    int64    `yaml:"pids"`
+	Timeout Duration `yaml:"timeout"`
+}
+
+// An Nginx is the proxy in front of a service.
+type Nginx struct {
+	Service  string `yaml:"service"`  // of the proxy's own container
+	Upstream string `yaml:"upstream"` // name of the upstream block
+	Of       string `yaml:"of"`       // service that gets the traffic
+	Port     int    `yaml:"port"`     // of that service
+	File     string `yaml:"file"`     // on this machine, in a folder that is mounted into the proxy
+	URL      string `yaml:"url"`      // that the proxy answers
+	Header   string `yaml:"header"`   // that names the instance; "" is X-Instance
 }
 
 // A Duration is a time.Duration written as "30s" or "5m".

@@ -258,6 +258,21 @@ func runnable(rb *runbooks.Runbook, env *Environment) error {
 	if len(rb.Steps) == 0 {
 		return fault.New(fault.Invalid, "%s has no steps.", rb.Slug)
 	}
+	return able(rb, env)
+}
+
+// able refuses a run that would come to a step which its connection cannot do.
+func able(rb *runbooks.Runbook, env *Environment) error {
+	for _, step := range slices.Concat(rb.Steps, rb.Rollback, rb.Cleanup) {
+		limited, ok := env.Targets[step.Target].Conn.(runbooks.Limited)
+		if !ok {
+			continue
+		}
+		if err := limited.Lacks(step.Do); err != nil {
+			return fault.New(fault.Conflict, "%s cannot run on %s: its step %s needs %s.", rb.Slug, env.Name, step.ID, step.Do).
+				Hinted("%s", fault.Say(err)).Because(err)
+		}
+	}
 	return nil
 }
 

@@ -2,9 +2,9 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +46,31 @@ func (composeConfig) Spec() runbooks.Spec {
 	}
 }
 
-func (composeConfig) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (composeConfig) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error) {
+	c, args, err := both[ComposeConfigArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.composed()
+	if err != nil {
+		return nil, err
+	}
+	m, err := k.model(ctx, args.ImageTag)
+	if err != nil {
+		return nil, err
+	}
+	empty, err := k.emptyKeys(ctx, args.Keys)
+	if err != nil {
+		return nil, err
+	}
+	r := ComposeConfig{Images: map[string]string{}, ConfigHash: m.hash, MissingEnv: append([]string{}, empty...)}
+	r.MissingEnv = append(r.MissingEnv, m.empty...)
+	slices.Sort(r.MissingEnv)
+	r.MissingEnv = slices.Compact(r.MissingEnv)
+	for name, s := range m.Services {
+		r.Services = append(r.Services, name)
+		r.Images[name] = s.Image
+	}
+	slices.Sort(r.Services)
+	return r, nil
 }

@@ -1,12 +1,16 @@
 package docker
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -49,6 +53,68 @@ func (disk) Spec() runbooks.Spec {
 	}
 }
 
-func (disk) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (disk) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[DiskArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := c.of(ctx, args.Service, blue)
+	if err != nil {
+		return nil, err
+	}
+	r := Disk{Path: cmp.Or(args.Path, boxes[0].pgData(), "/")}
+	df := func(flags string) ([]string, error) {
+		stdout, stderr := new(lineTail), new(lineTail)
+		code, err := c.Exec(ctx, Process{Service: args.Service, Argv: []string{"df", flags, "--", r.Path}, Env: []string{"LC_ALL=C"}, Stdout: stdout, Stderr: stderr})
+		if err != nil {
+			return nil, err
+		}
+		stdout.flush()
+		stderr.flush()
+		for _, line := range slices.Concat(stdout.lines, stderr.lines) {
+			fmt.Fprintln(out, line)
+		}
+		if code != 0 {
+			return nil, fault.New(fault.NotFound, "df could not look at %s in %s.", r.Path, args.Service).
+				Hinted("It said: %s", clip(strings.Join(slices.Concat(stderr.lines, stdout.lines), " "), 200))
+		}
+		return stdout.lines, nil
+	}
+	bytes, err := df("-PB1")
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if r.TotalBytes, r.FreeBytes, r.Mount, ok = readDF(bytes); !ok || r.TotalBytes == 0 {
+		return nil, fault.New(fault.Unavailable, "df in %s answered what opsbot does not understand.", args.Service).
+			Hinted("It said: %s", clip(strings.Join(bytes, " / "), 200))
+	}
+	r.FreePct = 100 * float64(r.FreeBytes) / float64(r.TotalBytes)
+	inodes, err := df("-Pi")
+	if err != nil {
+		return nil, err
+	}
+	if total, free, _, ok := readDF(inodes); ok && total > 0 {
+		pct := 100 * float64(free) / float64(total)
+		r.Inodes, r.FreeInodes, r.FreeInodesPct = total, free, &pct
+	}
+	return r, nil
+}
+
+// readDF reads what df -P wrote of one file system: its size, what is free of
+// it, and where it is mounted.
+func readDF(lines []string) (total, free int, mount string, ok bool) {
+	if len(lines) < 2 {
+		return 0, 0, "", false
+	}
+	// A device may have blanks in its name: count from the percentage.
+	fields := strings.Fields(lines[len(lines)-1])
+	for i := len(fields) - 2; i >= 4; i-- {
+		if strings.HasSuffix(fields[i], "%") || fields[i] == "-" {
+			total, err1 := strconv.Atoi(fields[i-3])
+			free, err2 := strconv.Atoi(fields[i-1])
+			return total, free, strings.Join(fields[i+1:], " "), err1 == nil && err2 == nil
+		}
+	}
+	return 0, 0, "", false
 }

@@ -12,6 +12,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -180,4 +181,52 @@ func both[T any](call runbooks.Call) (*Conn, *T, error) {
 	}
 	args, err := argsOf[T](call)
 	return c, args, err
+}
+
+// Lacks says that compose.* needs a Compose file.
+func (c *Conn) Lacks(action string) error {
+	if strings.HasPrefix(action, "compose.") {
+		_, err := c.composed()
+		return err
+	}
+	if c.config.Nginx == nil && strings.HasPrefix(action, "nginx.") {
+		return fault.New(fault.Invalid, "The connection says nothing of a proxy.").Hinted("Add nginx to it in the configuration.")
+	}
+	return nil
+}
+
+// Examine looks at the engine, the project, the Compose plugin and its file,
+// and the proxy's upstream file.
+func (c *Conn) Examine(ctx context.Context) ([]runbooks.Finding, error) {
+	v, err := c.client.ServerVersion(ctx)
+	if err != nil {
+		return nil, c.explain("ask for the engine's version", err)
+	}
+	found := []runbooks.Finding{{Name: "engine", Says: fmt.Sprintf("Docker %s, API %s", v.Version, c.client.ClientVersion())}}
+	add := func(name, says string, err error) {
+		if err != nil {
+			says = fault.Say(err)
+		}
+		found = append(found, runbooks.Finding{Name: name, Bad: err != nil, Says: says})
+	}
+	list, err := c.boxes(ctx, "")
+	add("project "+c.config.Project, things(len(list), "container"), err)
+	if c.compose == nil {
+		add("compose", "not used: the connection has no compose_file", nil)
+	} else if version, err := ComposeVersion(ctx); err != nil {
+		add("compose plugin", "", err)
+	} else {
+		add("compose plugin", version, nil)
+		m, err := c.compose.model(ctx, "")
+		says := c.compose.file + ", " + things(len(m.Services), "service")
+		if len(m.empty) > 0 {
+			err = fault.New(fault.Invalid, "Variables of %s are not set: %s.", c.compose.file, strings.Join(m.empty, ", ")).Hinted("Set them in env_file.")
+		}
+		add("compose file", says, err)
+	}
+	if n := c.config.Nginx; n != nil {
+		text, err := n.read()
+		add("proxy", n.File+" sends traffic to "+named(hosts(text)), err)
+	}
+	return found, nil
 }

@@ -2,13 +2,13 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"opsbot/runbooks"
 )
@@ -52,6 +52,34 @@ func (env) Spec() runbooks.Spec {
 	}
 }
 
-func (env) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (env) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error) {
+	c, args, err := both[EnvArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return nil, err
+	}
+	r := Presence{Set: map[string]bool{}, Length: map[string]int{}}
+	for _, key := range args.Keys {
+		shortest := -1
+		for _, b := range list {
+			if n := utf8.RuneCountInString(variableOf(b.Config.Env, key)); shortest < 0 || n < shortest {
+				shortest = n
+			}
+		}
+		r.Set[key], r.Length[key] = shortest > 0, shortest
+	}
+	return r, nil
+}
+
+// variableOf is the value of a variable in a list of KEY=value; the last counts.
+func variableOf(list []string, key string) string {
+	for _, kv := range slices.Backward(list) {
+		if value, ok := strings.CutPrefix(kv, key+"="); ok {
+			return value
+		}
+	}
+	return ""
 }

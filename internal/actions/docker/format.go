@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -28,17 +27,14 @@ func things(n int, noun string) string {
 	return number(n) + " " + noun
 }
 
-// size writes bytes in binary units: "1.5 MiB".
+// size writes bytes for people: "96 MiB", "16.3 MiB", "812 B".
 func size(bytes int) string {
-	n, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for n >= 1024 && i < len(units)-1 {
-		n, i = n/1024, i+1
+	n, unit := float64(bytes), 0
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	for n >= 1023.95 && unit < len(units)-1 {
+		n, unit = n/1024, unit+1
 	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", n, units[i])
+	return strings.TrimSuffix(strconv.FormatFloat(n, 'f', 1, 64), ".0") + " " + units[unit]
 }
 
 // short is an id as people compare it, without its algorithm.

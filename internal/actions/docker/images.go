@@ -1,12 +1,18 @@
 package docker
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
+
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -53,6 +59,72 @@ func (images) Spec() runbooks.Spec {
 	}
 }
 
-func (images) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (images) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error) {
+	c, args, err := both[ImagesArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.boxes(ctx, args.Service)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fault.New(fault.NotFound, "There is no container of %s to record.", cmp.Or(args.Service, c.config.Project))
+	}
+	r := Deployment{}
+	var hashes []string
+	seen := map[[3]string]bool{}
+	for _, b := range list {
+		hashes = append(hashes, b.service+" "+b.Config.Labels[composeHash])
+		k := [3]string{b.service, b.color, b.Image}
+		if seen[k] {
+			continue // a replica
+		}
+		seen[k] = true
+		s := ServiceImage{Service: b.service, Color: b.color, Image: b.Config.Image, ImageID: b.Image, Tag: tagOf(b.Config.Image)}
+		in, err := c.client.ImageInspect(ctx, b.Image)
+		switch {
+		case cerrdefs.IsNotFound(err): // removed by force; the container goes on
+		case err != nil:
+			return nil, c.explain("inspect the image of "+b.name(), err)
+		default:
+			s.Digest = digestOf(in.RepoDigests, b.Config.Image)
+			s.Created, _ = time.Parse(time.RFC3339Nano, in.Created)
+		}
+		r.Services = append(r.Services, s)
+	}
+	slices.Sort(hashes)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(hashes), "\n")))
+	r.ConfigHash = hex.EncodeToString(sum[:8])
+	return r, nil
+}
+
+// tagOf is the tag of an image's name; "" if it has none.
+func tagOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if strings.HasPrefix(image, "sha256:") {
+		return ""
+	}
+	last := image[strings.LastIndexByte(image, '/')+1:]
+	_, tag, _ := strings.Cut(last, ":")
+	return tag
+}
+
+// nameOf is an image's name without its tag and digest.
+func nameOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if tag := tagOf(image); tag != "" {
+		image = strings.TrimSuffix(image, ":"+tag)
+	}
+	return image
+}
+
+// digestOf is the digest that an image has in its registry.
+func digestOf(digests []string, image string) string {
+	for _, d := range digests {
+		if name, sum, ok := strings.Cut(d, "@"); ok && name == nameOf(image) {
+			return sum
+		}
+	}
+	return ""
 }

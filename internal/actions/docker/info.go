@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -42,6 +41,30 @@ func (info) Spec() runbooks.Spec {
 	}
 }
 
-func (info) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (info) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error) {
+	c, err := connOf(call)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.client.Ping(ctx); err != nil { // which agrees on the API's version
+		return nil, c.explain("reach the engine", err)
+	}
+	v, err := c.client.ServerVersion(ctx)
+	if err != nil {
+		return nil, c.explain("ask for the engine's version", err)
+	}
+	i, err := c.client.Info(ctx)
+	if err != nil {
+		return nil, c.explain("ask for the engine's host", err)
+	}
+	result := Info{
+		DockerVersion: v.Version, APIVersion: c.client.ClientVersion(), OS: i.OperatingSystem,
+		NCPU: i.NCPU, MemTotal: int(i.MemTotal), Running: i.ContainersRunning,
+	}
+	if c.compose != nil {
+		if result.ComposeVersion, err = ComposeVersion(ctx); err != nil {
+			result.ComposeVersion = "" // who needs it asks compose.config, which says why
+		}
+	}
+	return result, nil
 }

@@ -2,11 +2,13 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"time"
 
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -65,6 +67,60 @@ func (logs) Spec() runbooks.Spec {
 	}
 }
 
-func (logs) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+const (
+	// inResult is how many lines expressions see.
+	inResult   = 1000
+	longestRE2 = 200
+)
+
+func (logs) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[LogsArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	if len(args.Match) > longestRE2 {
+		return nil, fault.New(fault.Invalid, "The expression to match has more than %d characters.", longestRE2)
+	}
+	match, err := regexp.Compile(args.Match)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "The expression to match is not one: %s.", clip(err.Error(), 200)).Because(err)
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return nil, err
+	}
+	r := Log{}
+	var matched []logged
+	for _, b := range list {
+		what := reading{since: time.Now().Add(-args.Since), tail: logTail}
+		if args.SinceStart {
+			what.since = b.started()
+		}
+		lines, cut, err := c.read(ctx, b, what)
+		if err != nil {
+			return nil, err
+		}
+		r.Read += len(lines)
+		r.Truncated = r.Truncated || cut
+		for _, l := range lines {
+			if !match.MatchString(l.text) {
+				continue
+			}
+			if len(list) > 1 {
+				l.text = b.name() + ": " + l.text
+			}
+			matched = append(matched, l)
+		}
+	}
+	slices.SortStableFunc(matched, func(a, b logged) int { return a.at.Compare(b.at) })
+	r.Matched, r.Groups = len(matched), group(matched)
+	matched = matched[max(0, len(matched)-args.Lines):]
+	for _, l := range matched {
+		fmt.Fprintf(out, "%s %s\n", l.at.Format(time.RFC3339), l.text)
+	}
+	r.Lines = []string{}
+	for _, l := range matched[max(0, len(matched)-inResult):] {
+		r.Lines = append(r.Lines, l.text)
+	}
+	return r, nil
 }

@@ -2,10 +2,10 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -21,6 +21,18 @@ func (probe) Spec() runbooks.Spec {
 	}
 }
 
-func (probe) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (probe) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[ExecArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := c.command(args.Command)
+	if err != nil {
+		return nil, err
+	}
+	if cmd.Effect != runbooks.Read {
+		return nil, fault.New(fault.Forbidden, "The command %s does more than look.", args.Command).
+			Hinted("Run it with docker.exec, which asks first; or declare its effect as read, if it is one.")
+	}
+	return c.execute(ctx, cmd, out)
 }

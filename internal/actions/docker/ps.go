@@ -1,13 +1,15 @@
 package docker
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -89,6 +91,150 @@ func (ps) Spec() runbooks.Spec {
 	}
 }
 
-func (ps) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (ps) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[PsArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.services(ctx, args.Service)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Services) == 0 && !r.DesiredKnown {
+		return nil, fault.New(fault.NotFound, "The Compose project %s has no containers.", c.config.Project).
+			Hinted("Was it started (compose.up), and is the connection's project right?")
+	}
+	if args.Service != "" && len(r.Services) == 0 {
+		return nil, fault.New(fault.NotFound, "There is no service %s in the project %s.", args.Service, c.config.Project).
+			Hinted("docker.ps without a service lists all.")
+	}
+	for _, b := range r.Containers {
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\texit %d\t%d restarts\t%s\n", b.Name, b.Service, b.State, b.Health, b.ExitCode, b.RestartCount, b.Image)
+	}
+	return r, nil
+}
+
+// services compares what is there with what should be; an empty name means all.
+func (c *Conn) services(ctx context.Context, only string) (Services, error) {
+	list, err := c.boxes(ctx, only)
+	if err != nil {
+		return Services{}, err
+	}
+	wanted, known, err := c.wanted(ctx)
+	if err != nil {
+		return Services{}, err
+	}
+	return tally(list, wanted, known, only), nil
+}
+
+// wanted says how many containers each service should have at least, and
+// whether anybody said so.
+func (c *Conn) wanted(ctx context.Context) (map[string]int, bool, error) {
+	if c.config.Services != nil {
+		wanted := map[string]int{}
+		for _, s := range c.config.Services {
+			wanted[s] = 1
+		}
+		return wanted, true, nil
+	}
+	if c.compose == nil {
+		return nil, false, nil
+	}
+	model, err := c.compose.model(ctx, "")
+	if err != nil {
+		return nil, false, err
+	}
+	wanted := map[string]int{}
+	for name, s := range model.Services {
+		wanted[name] = s.replicas()
+	}
+	return wanted, true, nil
+}
+
+// tally judges services by their containers. The containers that exist are the
+// memory of a service's scale: one that is stopped is missed, too.
+func tally(list []box, wanted map[string]int, known bool, only string) Services {
+	r := Services{Services: []Service{}, Containers: []Container{}, DesiredKnown: known}
+	type key struct{ service, color string }
+	groups := map[key][]box{}
+	for _, b := range list {
+		k := key{b.service, b.color}
+		groups[k] = append(groups[k], b)
+		r.Containers = append(r.Containers, b.container())
+	}
+	for name, n := range wanted {
+		if (only == "" || only == name) && n > 0 && groups[key{name, blue}] == nil {
+			groups[key{name, blue}] = []box{}
+		}
+	}
+	for k, boxes := range groups {
+		s := summary(k.service, k.color, boxes)
+		if k.color == blue {
+			s.Desired = max(len(boxes), wanted[k.service])
+			if g := summary(k.service, green, groups[key{k.service, green}]); s.Running == 0 && g.Running > 0 {
+				s.Desired = 0 // it stands by while green serves
+			}
+		} else {
+			s.Desired = len(boxes)
+		}
+		s.OK = s.Running == s.Desired && !s.Restarting && (s.Health == "healthy" || s.Health == noCheck)
+		if s.Desired == 0 {
+			s.OK = true
+		}
+		r.Services = append(r.Services, s)
+	}
+	slices.SortFunc(r.Services, func(a, b Service) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Color, b.Color))
+	})
+	r.ServicesTotal = len(r.Services)
+	for _, s := range r.Services {
+		if s.OK {
+			r.ServicesOK++
+		}
+	}
+	r.AllOK = r.ServicesTotal > 0 && r.ServicesOK == r.ServicesTotal
+	return r
+}
+
+// summary adds up the containers of one service and color.
+func summary(name, color string, boxes []box) Service {
+	s := Service{Name: name, Color: color, Health: noCheck}
+	worse := map[string]int{noCheck: 0, "healthy": 1, "starting": 2, "unhealthy": 3}
+	var running []box
+	for _, b := range boxes {
+		s.RestartCount = max(s.RestartCount, b.RestartCount)
+		s.OOMKilled = s.OOMKilled || b.State.OOMKilled
+		s.Restarting = s.Restarting || b.State.Restarting
+		if b.State.Running && !b.State.Restarting && !b.State.Paused {
+			running = append(running, b)
+			if h := b.health(); worse[h] > worse[s.Health] {
+				s.Health = h
+			}
+			if s.Uptime == 0 || b.uptime() < s.Uptime {
+				s.Uptime = b.uptime()
+			}
+		} else if b.State.ExitCode != 0 {
+			s.ExitCode = b.State.ExitCode
+		}
+	}
+	s.Running, s.ImageID = len(running), imagesOf(running)
+	return s
+}
+
+// trouble says what is wrong with a service that is not ok.
+func (s Service) trouble() string {
+	switch {
+	case s.Restarting:
+		return fmt.Sprintf("restarts again and again (%d times)", s.RestartCount)
+	case s.Running == 0 && s.OOMKilled:
+		return "was killed for want of memory"
+	case s.Running == 0 && s.ExitCode != 0:
+		return fmt.Sprintf("is stopped (exit code %d)", s.ExitCode)
+	case s.Running == 0:
+		return "does not run"
+	case s.Running < s.Desired:
+		return fmt.Sprintf("runs %d of %d", s.Running, s.Desired)
+	default:
+		return "is " + s.Health
+	}
 }

@@ -2,10 +2,18 @@ package docker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/image"
+
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -42,6 +50,71 @@ func (pull) Spec() runbooks.Spec {
 	}
 }
 
-func (pull) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+// allowed refuses images that say nothing certain, or come from anywhere.
+func (c *Conn) allowed(image string) error {
+	if tag := tagOf(image); !strings.Contains(image, "@sha256:") && (tag == "" || tag == "latest") {
+		return fault.New(fault.Invalid, "%s does not say which version is meant.", image).
+			Hinted("Give a tag other than latest, or a digest.")
+	}
+	return nil
+}
+
+func (pull) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[PullArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.allowed(args.Image); err != nil {
+		return nil, err
+	}
+	if !args.Fresh {
+		in, err := c.client.ImageInspect(ctx, args.Image)
+		if err == nil {
+			return Pulled{ID: in.ID, Digest: digestOf(in.RepoDigests, args.Image)}, nil
+		}
+		if !cerrdefs.IsNotFound(err) {
+			return nil, c.explain("look for the image "+args.Image, err)
+		}
+	}
+	if !slices.ContainsFunc(c.config.Registries, func(r string) bool {
+		return strings.HasPrefix(args.Image, strings.TrimSuffix(r, "/")+"/")
+	}) {
+		return nil, fault.New(fault.Forbidden, "%s is not here, and comes from no registry that this connection allows.", args.Image).
+			Hinted("Allowed: %s. More belong under registries in the configuration.", named(c.config.Registries))
+	}
+	stream, err := c.client.ImagePull(ctx, args.Image, image.PullOptions{})
+	if err != nil {
+		return nil, c.explain("pull "+args.Image, err)
+	}
+	defer stream.Close()
+	if err := drain(stream, out); err != nil {
+		return nil, c.explain("pull "+args.Image, err)
+	}
+	in, err := c.client.ImageInspect(ctx, args.Image)
+	if err != nil {
+		return nil, c.explain("look for the image "+args.Image, err)
+	}
+	return Pulled{ID: in.ID, Digest: digestOf(in.RepoDigests, args.Image), Pulled: true}, nil
+}
+
+// drain reads a progress stream to its end: the engine answers 200 first, and
+// tells of a failure in the stream.
+func drain(stream io.Reader, out io.Writer) error {
+	for d := json.NewDecoder(stream); ; {
+		var m struct {
+			Status string `json:"status"`
+			ID     string `json:"id"`
+			Error  string `json:"error"`
+		}
+		switch err := d.Decode(&m); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the progress: %w", err)
+		case m.Error != "":
+			return errors.New(m.Error)
+		case m.ID == "" && m.Status != "":
+			fmt.Fprintln(out, m.Status)
+		}
+	}
 }

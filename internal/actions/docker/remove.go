@@ -2,11 +2,15 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -43,6 +47,96 @@ func (remove) Spec() runbooks.Spec {
 	}
 }
 
-func (remove) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+// chosen are the containers that a call means: those that docker.run made.
+func (remove) chosen(ctx context.Context, c *Conn, args *RemoveArgs) ([]box, error) {
+	if (args.Name == "") == (args.Service == "") {
+		return nil, fault.New(fault.Invalid, "docker.remove needs either a name or a service.")
+	}
+	f := filters.NewArgs(filters.Arg("label", ownProject+"="+c.config.Project))
+	if args.Service != "" {
+		f.Add("label", ownService+"="+args.Service)
+	}
+	found, err := c.client.ContainerList(ctx, container.ListOptions{All: true, Filters: f})
+	if err != nil {
+		return nil, c.explain("list what docker.run made", err)
+	}
+	boxes := []box{}
+	for _, s := range found {
+		in, err := c.client.ContainerInspect(ctx, s.ID)
+		if cerrdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, c.explain("inspect what docker.run made", err)
+		}
+		b := box{in, s.Labels[ownService], s.Labels[ownColor], 0}
+		if args.Name == "" || args.Name == b.name() || args.Name == b.ID {
+			boxes = append(boxes, b)
+		}
+	}
+	if args.Name != "" && len(boxes) == 0 {
+		if _, err := c.client.ContainerInspect(ctx, args.Name); err == nil {
+			return nil, fault.New(fault.Forbidden, "%s was not made by docker.run, so docker.remove does not touch it.", args.Name).
+				Hinted("compose.down and compose.scale remove what Compose made.")
+		}
+	}
+	return boxes, mayTouch(boxes)
+}
+
+// Preview says what is removed.
+func (r remove) Preview(ctx context.Context, call runbooks.Call) (runbooks.Preview, error) {
+	c, args, err := both[RemoveArgs](call)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	boxes, err := r.chosen(ctx, c, args)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	id, err := c.Identity(ctx)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	p := runbooks.Preview{Identity: id, Effect: runbooks.Change, Live: frozen(boxes)}
+	for _, b := range boxes {
+		p.Impact = append(p.Impact, "removes "+b.oneLine())
+	}
+	if len(boxes) == 0 {
+		p.Impact = []string{"removes nothing: there is no such container any more"}
+	}
+	return p, nil
+}
+
+func (r remove) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[RemoveArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := r.chosen(ctx, c, args)
+	if err != nil {
+		return nil, err
+	}
+	result := Removed{Removed: []string{}}
+	for _, b := range boxes {
+		if err := c.discard(ctx, b, args.Grace, out); err != nil {
+			return nil, err
+		}
+		result.Removed = append(result.Removed, b.name())
+	}
+	return result, nil
+}
+
+// discard stops and removes one container, after its log was kept.
+func (c *Conn) discard(ctx context.Context, b box, grace time.Duration, out io.Writer) error {
+	if _, err := c.halt(ctx, b, manner{grace: grace}); err != nil {
+		return err
+	}
+	if _, err := c.keep(ctx, []box{b}, logTail, out); err != nil {
+		return err
+	}
+	err := c.client.ContainerRemove(ctx, b.ID, container.RemoveOptions{RemoveVolumes: true}) // anonymous ones only
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return c.explain("remove "+b.name(), err)
+	}
+	return nil
 }

@@ -2,7 +2,7 @@ package docker
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -28,6 +28,57 @@ func (start) Spec() runbooks.Spec {
 	}
 }
 
-func (start) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+// Preview says what is started, with which image.
+func (start) Preview(ctx context.Context, call runbooks.Call) (runbooks.Preview, error) {
+	c, args, err := both[StartArgs](call)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	if err := mayTouch(list); err != nil {
+		return runbooks.Preview{}, err
+	}
+	id, err := c.Identity(ctx)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	p := runbooks.Preview{Identity: id, Effect: runbooks.Change, Live: frozen(list)}
+	for _, b := range list {
+		verb := "starts "
+		if b.State.Running {
+			verb = "leaves running "
+		}
+		p.Impact = append(p.Impact, verb+b.oneLine())
+	}
+	return p, nil
+}
+
+func (start) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[StartArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayTouch(list); err != nil {
+		return nil, err
+	}
+	r := Restarted{ImageBefore: imagesOf(list)}
+	for _, b := range list {
+		t := Touched{ID: b.ID, Name: b.name(), Number: b.number, ExitCode: b.State.ExitCode}
+		if err := c.wake(ctx, b, &t); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(out, "%s: up after %s\n", t.Name, brief(t.HealthyAfter))
+		r.add(t)
+	}
+	if err := c.reloadProxy(ctx, []string{args.Service}, out); err != nil {
+		return nil, err
+	}
+	return c.finish(ctx, &r, &StopArgs{Service: args.Service, Color: args.Color})
 }

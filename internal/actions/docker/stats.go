@@ -1,12 +1,16 @@
 package docker
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
+	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
 
@@ -56,6 +60,115 @@ func (stats) Spec() runbooks.Spec {
 	}
 }
 
-func (stats) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+func (stats) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error) {
+	c, args, err := both[StatsArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return nil, err
+	}
+	return c.load(ctx, args.Service, list, args.For)
+}
+
+// load measures the containers that run. One sample says nothing of the
+// processor, so two are taken, some time apart.
+func (c *Conn) load(ctx context.Context, service string, list []box, apart time.Duration) (Load, error) {
+	var running []box
+	for _, b := range list {
+		if b.State.Running && !b.State.Restarting {
+			running = append(running, b)
+		}
+	}
+	if len(running) == 0 {
+		return Load{}, fault.New(fault.Conflict, "No container of %s runs: there is nothing to measure.", service).
+			Hinted("Start it, or read its log.")
+	}
+	host, err := c.client.Info(ctx)
+	if err != nil {
+		return Load{}, c.explain("ask for the engine's host", err)
+	}
+	before := make([]container.StatsResponse, len(running))
+	for i, b := range running {
+		if before[i], err = c.sample(ctx, b); err != nil {
+			return Load{}, err
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return Load{}, ctx.Err()
+	case <-time.After(apart):
+	}
+	r := Load{}
+	for i, b := range running {
+		after, err := c.sample(ctx, b)
+		if err != nil {
+			return Load{}, err
+		}
+		one, err := replicaLoad(b, before[i], after, host.NCPU, int(host.MemTotal))
+		if err != nil {
+			return Load{}, err
+		}
+		r.Replicas = append(r.Replicas, one)
+		r.CPUPctOfCapacity = max(r.CPUPctOfCapacity, one.CPUPctOfCapacity)
+		r.MemBytes = max(r.MemBytes, one.MemBytes)
+		r.MemPctLimit = max(r.MemPctLimit, one.MemPctLimit)
+		r.Throttled = max(r.Throttled, one.Throttled)
+	}
+	return r, nil
+}
+
+func (c *Conn) sample(ctx context.Context, b box) (container.StatsResponse, error) {
+	var s container.StatsResponse
+	answer, err := c.client.ContainerStatsOneShot(ctx, b.ID)
+	if err != nil {
+		return s, c.explain("measure "+b.name(), err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&s); err != nil {
+		return s, c.explain("measure "+b.name(), err)
+	}
+	return s, nil
+}
+
+// replicaLoad compares two samples of a container on a host of that size.
+func replicaLoad(b box, before, after container.StatsResponse, ncpu, memTotal int) (ReplicaLoad, error) {
+	online := float64(cmp.Or(int(after.CPUStats.OnlineCPUs), len(after.CPUStats.CPUUsage.PercpuUsage), ncpu))
+	system := float64(after.CPUStats.SystemUsage) - float64(before.CPUStats.SystemUsage)
+	used := float64(after.CPUStats.CPUUsage.TotalUsage) - float64(before.CPUStats.CPUUsage.TotalUsage)
+	if system <= 0 || used < 0 || online == 0 {
+		return ReplicaLoad{}, fault.New(fault.Unavailable, "%s was restarted while it was measured, or does not run.", b.name()).
+			Hinted("Measure again.")
+	}
+	h := b.HostConfig
+	capacity := online
+	switch {
+	case h.NanoCPUs > 0:
+		capacity = min(float64(h.NanoCPUs)/1e9, online)
+	case h.CPUQuota > 0:
+		capacity = min(float64(h.CPUQuota)/float64(cmp.Or(h.CPUPeriod, 100_000)), online)
+	}
+	r := ReplicaLoad{Container: b.name(), Number: b.number, Processes: int(after.PidsStats.Current), MemLimit: int(h.Memory)}
+	r.CPUPctOfCapacity = used / system * online / capacity * 100
+	r.MemBytes = memory(after.MemoryStats)
+	if limit := float64(cmp.Or(r.MemLimit, memTotal)); limit > 0 {
+		r.MemPctLimit = float64(r.MemBytes) / limit * 100
+	}
+	t := after.CPUStats.ThrottlingData
+	if periods := t.Periods - before.CPUStats.ThrottlingData.Periods; periods > 0 {
+		r.Throttled = float64(t.ThrottledPeriods-before.CPUStats.ThrottlingData.ThrottledPeriods) / float64(periods)
+	}
+	return r, nil
+}
+
+// memory is what is in use without what can be given back at once: cgroup v1
+// and v2 name that differently.
+func memory(m container.MemoryStats) int {
+	for _, name := range []string{"total_inactive_file", "inactive_file"} {
+		if cache, ok := m.Stats[name]; ok && cache < m.Usage {
+			return int(m.Usage - cache)
+		}
+	}
+	return int(m.Usage)
 }

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -76,6 +75,35 @@ func (stop) Spec() runbooks.Spec {
 	}
 }
 
-func (stop) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
-	return nil, errors.ErrUnsupported
+// Preview says what is stopped and what that loses.
+func (stop) Preview(ctx context.Context, call runbooks.Call) (runbooks.Preview, error) {
+	c, args, err := both[StopArgs](call)
+	if err != nil {
+		return runbooks.Preview{}, err
+	}
+	return c.preview(ctx, args, false)
+}
+
+func (stop) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
+	c, args, err := both[StopArgs](call)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.of(ctx, args.Service, args.Color)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayTouch(list); err != nil {
+		return nil, err
+	}
+	r := Restarted{ImageBefore: imagesOf(list)}
+	for _, b := range list {
+		t, err := c.halt(ctx, b, c.mannerOf(b, args))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(out, "%s: exit code %d after %s\n", t.Name, t.ExitCode, brief(t.StoppedAfter))
+		r.add(t)
+	}
+	return c.finish(ctx, &r, args)
 }

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"opsbot/internal/config"
+	"opsbot/internal/fault"
+	"opsbot/runbooks"
+)
+
+// examineWithin bounds the examination of one connection.
+const examineWithin = 30 * time.Second
+
+// A finding is one line of what doctor found.
+type finding struct {
+	Environment string `json:"environment"`
+	Connection  string `json:"connection"`
+	Kind        string `json:"kind"`
+	Check       string `json:"check"`
+	OK          bool   `json:"ok"`
+	Says        string `json:"says"`
+
+	code int // exit code that it asks for
+}
+
+func newDoctor(c *common) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at every configured system: is it reachable, which one is it, what is missing",
+		Long: `Look at every connection of every environment as opsbot would: that its secret
+resolves, that the system answers, which very system it is, and what opsbot
+needs there. Nothing is changed.
+
+Exit code: 0 all is well, 1 something would not work, 2 wrong usage,
+3 a system could not be reached.`,
+		Args: args(cobra.NoArgs, "[--config opsbot.yaml]"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "text" && output != "json" {
+				return usage("--output is text or json, not %q", output)
+			}
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			return doctor(cmd.Context(), c.std.Out, cfg, output == "json")
+		},
+	}
+	cmd.Flags().StringVar(&output, "output", "text", "text or json")
+	return cmd
+}
+
+// doctor examines all connections and prints what it found.
+func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool) error {
+	found := []finding{}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Environments)) {
+		conns := cfg.Environments[name].Connections
+		for _, alias := range slices.Sorted(maps.Keys(conns)) {
+			for _, f := range examine(ctx, conns[alias]) {
+				f.Environment, f.Connection, f.Kind = name, alias, conns[alias].Kind()
+				found = append(found, f)
+			}
+		}
+	}
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(found); err != nil {
+			return fmt.Errorf("write what was found: %w", err)
+		}
+	} else if err := printFindings(out, found); err != nil {
+		return err
+	}
+	code := exitWell
+	for _, f := range found {
+		code = max(code, f.code)
+	}
+	if code != exitWell {
+		return exit{code: code}
+	}
+	return nil
+}
+
+// examine looks at one connection.
+func examine(ctx context.Context, c config.Connection) []finding {
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	conn, err := openConnection(ctx, c)
+	if err != nil {
+		return []finding{{Check: "open", Says: describe(err), code: exitFailed}}
+	}
+	if conn == nil {
+		return []finding{{Check: "open", OK: true, Says: "no action of this version works on it"}}
+	}
+	defer conn.Close()
+	id, err := conn.Identity(ctx)
+	if err != nil {
+		code := exitFailed
+		if fault.KindOf(err) == fault.Unavailable {
+			code = exitUnreachable
+		}
+		return []finding{{Check: "reach", Says: describe(err), code: code}}
+	}
+	found := []finding{{Check: "reach", OK: true, Says: conn.Address()}, {Check: "identity", OK: true, Says: id}}
+	examiner, ok := conn.(runbooks.Examiner)
+	if !ok {
+		return found
+	}
+	more, err := examiner.Examine(ctx)
+	if err != nil {
+		found = append(found, finding{Check: "examine", Says: describe(err), code: exitFailed})
+	}
+	for _, m := range more {
+		f := finding{Check: m.Name, OK: !m.Bad, Says: m.Says}
+		if m.Bad {
+			f.code = exitFailed
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// printFindings writes a table for people.
+func printFindings(out io.Writer, found []finding) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(out, "No connection is configured.")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\tENVIRONMENT\tCONNECTION\tCHECK\tFOUND")
+	bad := 0
+	for _, f := range found {
+		mark := "ok"
+		if !f.OK {
+			mark, bad = "BAD", bad+1
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s (%s)\t%s\t%s\n", mark, f.Environment, f.Connection, f.Kind, f.Check, f.Says)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("write what was found: %w", err)
+	}
+	_, err := fmt.Fprintf(out, "\n%d of %d checks are bad\n", bad, len(found))
+	return err
+}
