@@ -193,6 +193,9 @@ func releaseImage(ctx context.Context, program, base string, r Release) (tag str
 	if exists(ctx, image) {
 		return tag, nil
 	}
+	// Each build of opsbot has an image of its own; those that nobody made or
+	// used for two days go. What cannot go stays.
+	_, _ = docker(ctx, "image", "prune", "-a", "-f", "--filter", "label=opsbot.patient=api", "--filter", "until=48h")
 	changes := []string{
 		"--change", `ENTRYPOINT ["/opsbot", "patient"]`, "--change", `CMD ["api"]`,
 		"--change", "EXPOSE 8000", "--change", "LABEL opsbot.patient=api", "--change", "WORKDIR /tmp",
