@@ -60,5 +60,6 @@ CREATE TABLE reconciliation_logs_archive (
     currency   text NOT NULL,
     ledger     text NOT NULL,
     details    text NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    archived_run text -- the run that moved the row here
 );
