@@ -26,7 +26,7 @@ func (p *Patient) Environment(name string) (string, error) {
 		return "", err
 	}
 	secrets := map[string]string{"api-token": p.Token()}
-	for _, role := range []string{"opsbot_ro", "opsbot_maint", "opsbot_restore"} {
+	for _, role := range []string{"opsbot_ro", "opsbot_maint", "opsbot_restore", "postgres"} {
 		secrets[role] = p.Password(role)
 	}
 	for file, text := range secrets {
@@ -35,8 +35,8 @@ func (p *Patient) Environment(name string) (string, error) {
 		}
 	}
 	var b bytes.Buffer
-	err := environmentTemplate.Execute(&b, map[string]string{
-		"Name": name, "Project": p.name, "File": p.File(), "Docker": p.engine, "Secrets": dir,
+	err := environmentTemplate.Execute(&b, map[string]any{
+		"Name": name, "Project": p.name, "File": p.File(), "EnvFile": p.EnvFile(), "Dir": p.dir, "MaxReplicas": maxReplicas, "Docker": p.engine, "Secrets": dir,
 		"Redis": p.RedisAddr(), "URL": p.URL(), "Prometheus": p.PrometheusURL(), "Backups": p.Backups(),
 		"Postgres": "127.0.0.1:" + p.env["DB_PORT"], "StatusPath": api.StatusPath, "Users": strings.Join(api.Users(), ","),
 	})
