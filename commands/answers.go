@@ -28,7 +28,7 @@ func usage(req Request, command string) string {
 	verb, rest := word(command)
 	var prefix string
 	switch {
-	case req.Actor.Via == "terminal" && (verb == verbRun || verb == verbShow || verb == verbLocks || verb == verbHelp):
+	case req.Actor.Via == "terminal" && (verb == verbRun || verb == verbShow || verb == verbLocks || verb == verbSchedule || verb == verbDeployments || verb == verbHelp):
 		prefix = "opsbot"
 	case req.Actor.Via == "terminal":
 		prefix = "opsbot runs"
@@ -380,6 +380,7 @@ func help(req Request) outbox.Answer {
 		{"stop RUN [why]", "end a run; pause and resume work alike"},
 		{"skip RUN STEP [why]", "go on without a step; retry: once more"},
 		{"locks", "what is locked, and by whom"},
+		{"deployments [SERVICE]", "what was put into service, by whom and when"},
 		{"schedule", "what runs by the clock, and what came of it last"},
 	}
 	lines := []string{"Runs runbooks: step by step, where everybody sees it, and asking before anything is changed.", ""}

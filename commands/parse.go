@@ -22,6 +22,7 @@ import (
 //	runbook [run] NAME [env=E] [--dry-run] [key=value …]
 //	runbook show NAME | status [RUN] | history [NAME]
 //	runbook stop|pause|resume RUN [why] | skip|retry RUN STEP [why]
+//	runbook deployments [SERVICE] [env=E]
 //	runbook locks | schedule | help
 //
 // Verbs win over runbooks of the same name; the format reserves them. Phones
@@ -42,6 +43,7 @@ type Command struct {
 	Environment string // "": not said
 	DryRun      bool
 	Params      map[string]string
+	Service     string // of deployments
 	Run         string // "R12", a number, or an id
 	Step        string
 	Why         string
@@ -62,12 +64,14 @@ const (
 	verbLocks    = "locks"
 	verbSchedule = "schedule"
 	verbHelp     = "help"
+
+	verbDeployments = "deployments"
 )
 
 // Verbs are the words that mean a command and no runbook.
 var Verbs = []string{
 	verbRun, verbShow, verbStatus, verbHistory, verbStop, verbPause, verbResume,
-	verbSkip, verbRetry, verbLocks, verbSchedule, verbHelp, "list",
+	verbSkip, verbRetry, verbLocks, verbSchedule, verbDeployments, verbHelp, "list",
 }
 
 // Noun is the first word of every line.
@@ -117,6 +121,8 @@ func Parse(line string) (Command, error) {
 		return c, parseRun(&c, after)
 	case verbHelp, verbLocks, verbSchedule:
 		return c, nothingMore(&c, c.Verb, after)
+	case verbDeployments:
+		return c, parseDeployments(&c, after)
 	case verbShow, verbHistory:
 		c.Runbook, after = word(after)
 		if c.Runbook == "" && c.Verb == verbShow {
@@ -170,6 +176,28 @@ func unknownNoun(noun, rest string) error {
 	}
 	return e.Hinted("Commands begin with %s; %s help lists them.", Noun, Noun)
 }
+
+// parseDeployments reads a service and an environment, neither of them needed.
+func parseDeployments(c *Command, line string) error {
+	for w, rest := word(line); w != ""; w, rest = word(rest) {
+		env, is := strings.CutPrefix(w, ValueEnvironment+"=")
+		switch {
+		case is:
+			if err := c.environment(env); err != nil {
+				return err
+			}
+		case c.Service != "":
+			return nothingMore(c, verbDeployments, w)
+		case !serviceName.MatchString(w):
+			return fault.New(fault.Invalid, "%q is no name of a service.", w)
+		default:
+			c.Service = w
+		}
+	}
+	return nil
+}
+
+var serviceName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
 
 // parseRun reads a name and the words after it.
 func parseRun(c *Command, line string) error {
@@ -254,6 +282,7 @@ func (c Command) Line() string {
 		add(quote(c.Runbook))
 	} else {
 		add(c.Runbook)
+		add(c.Service)
 	}
 	if c.Environment != "" {
 		add("env=" + quote(c.Environment))

@@ -51,6 +51,9 @@ func TestParse(t *testing.T) {
 		"runbook stop 0190f3c2-7a1b-7c3d-9e4f-5a6b7c8d9e0f": {Verb: "stop", Run: "0190f3c2-7a1b-7c3d-9e4f-5a6b7c8d9e0f"},
 		"runbook locks":                                     {Verb: "locks"},
 		"runbook schedule":                                  {Verb: "schedule"},
+		"runbook deployments":                               {Verb: "deployments"},
+		"runbook deployments api":                           {Verb: "deployments", Service: "api"},
+		"runbook deployments env=prod api":                  {Verb: "deployments", Service: "api", Environment: "prod"},
 	} {
 		got, err := commands.Parse(line)
 		if err != nil {

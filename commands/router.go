@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"opsbot/internal/access"
+	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
@@ -35,6 +36,7 @@ type Runs interface {
 	List(ctx context.Context, q engine.Query) ([]*engine.Run, error)
 	Locks(ctx context.Context) ([]engine.Lock, error)
 	Timetable(ctx context.Context) ([]engine.Timing, error)
+	Deployments(ctx context.Context, q deployment.Query) ([]deployment.Deployment, error)
 	Waiting(ctx context.Context, actor access.Actor) ([]engine.Pending, error)
 }
 
@@ -110,6 +112,8 @@ func (r *Router) line(ctx context.Context, req Request, line, reason string) (Re
 		a, err = r.locks(ctx)
 	case verbSchedule:
 		a, err = r.schedule(ctx)
+	case verbDeployments:
+		a, err = r.deployments(ctx, c)
 	case verbHelp:
 		a = help(req)
 	}

@@ -20,7 +20,8 @@ var Kinds = []string{"redis", "postgres", "docker", "http", "prometheus", "host"
 // actionKinds says which kind of connection the actions of a family need, where
 // the two are not called the same.
 var actionKinds = map[string]string{
-	"compose": "docker", "nginx": "docker", "exec": "host", "file": "host", "metrics": "prometheus",
+	"deployment": "", // opsbot's own book: no connection
+	"compose":    "docker", "nginx": "docker", "exec": "host", "file": "host", "metrics": "prometheus",
 }
 
 // A Catalog is the set of actions that runbooks can use. It is immutable. A nil
@@ -34,7 +35,7 @@ type Catalog struct {
 type entry struct {
 	action Action
 	spec   Spec
-	kind   string // of its connection
+	kind   string // of its connection; "": it needs none
 	args   []argument
 	result *shape
 }

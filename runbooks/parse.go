@@ -135,7 +135,7 @@ var (
 	idPattern    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 	slugPattern  = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 	wordPattern  = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	reservedName = []string{"run", "show", "status", "history", "stop", "pause", "resume", "skip", "retry", "locks", "schedule", "help", "env"}
+	reservedName = []string{"run", "show", "status", "history", "stop", "pause", "resume", "skip", "retry", "locks", "schedule", "deployments", "help", "env"}
 )
 
 // word reads a name such as a group or a connection.

@@ -217,6 +217,12 @@ func (c *checker) each(n *node, in *names) *Each {
 // connection finds the step's target among the runbook's connections.
 func (c *checker) connection(s *Step, e *entry, b *node) {
 	n := b.get("target")
+	if e.kind == "" {
+		if n != nil {
+			c.problem(n.pos, "RB207", fmt.Sprintf("%s needs no connection", s.Do), "leave out target")
+		}
+		return
+	}
 	if n == nil {
 		var fits []string
 		for _, u := range c.rb.Uses {

@@ -31,7 +31,7 @@ type app struct {
 // openApp opens everything that needs no Slack. people answers who is in a
 // Slack user group.
 func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store, people access.Directory, log *slog.Logger, registry *prometheus.Registry) (*app, error) {
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(db.Deployments())
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 	return &app{
 		library: library, systems: systems,
 		engine: engine.New(engine.Options{
-			Store: db.Runs(), Schedules: db.Schedules(), Library: library, Catalog: catalog, Environments: systems.environments,
+			Store: db.Runs(), Schedules: db.Schedules(), Deployments: db.Deployments(), Library: library, Catalog: catalog, Environments: systems.environments,
 			People: people, Policy: policyOf(cfg), Log: log, Observe: c.observe,
 		}),
 	}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"opsbot/internal/access"
+	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks/engine"
@@ -24,6 +25,9 @@ type desk interface {
 	Locks(ctx context.Context) ([]engine.Lock, error)
 	// Timetable is what runs by the clock.
 	Timetable(ctx context.Context) ([]engine.Timing, error)
+	// Deployments are what was put into service, newest first.
+	Deployments(ctx context.Context, q deployment.Query) ([]deployment.Deployment, error)
+	Deployment(ctx context.Context, ref string) (*deployment.Deployment, error)
 	// Output is everything that an attempt of a run wrote.
 	Output(ctx context.Context, run string, seq int) (string, error)
 }
@@ -111,6 +115,14 @@ func (d *localDesk) Locks(ctx context.Context) ([]engine.Lock, error) { return d
 
 func (d *localDesk) Timetable(ctx context.Context) ([]engine.Timing, error) {
 	return d.engine.Timetable(ctx)
+}
+
+func (d *localDesk) Deployments(ctx context.Context, q deployment.Query) ([]deployment.Deployment, error) {
+	return d.engine.Deployments(ctx, q)
+}
+
+func (d *localDesk) Deployment(ctx context.Context, ref string) (*deployment.Deployment, error) {
+	return d.engine.Deployment(ctx, ref)
 }
 
 func (d *localDesk) Output(ctx context.Context, run string, seq int) (string, error) {

@@ -77,7 +77,7 @@ func lint(ctx context.Context, c *common, paths []string, format string) error {
 		}
 		return err
 	}
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write docs/reference")
 // change: go test ./cmd/opsbot -run TestReference -update
 func TestReference(t *testing.T) {
 	t.Parallel()
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +71,21 @@ func cell(text string) string {
 
 func code(text string) string { return "`" + text + "`" }
 
+// kindOf is the connection that the action needs.
+func kindOf(a runbooks.Description) string {
+	if a.Kind == "" {
+		return "none"
+	}
+	return a.Kind
+}
+
 func actionsPage(catalog *runbooks.Catalog) string {
 	var b strings.Builder
 	b.WriteString(generated + "# Actions\n\nWhat `do` can name, besides the [built-in verbs](keys.md#built-in-verbs). The part before the dot says what it works on.\n\n")
 	b.WriteString("| Action | Connection | Effect | |\n|---|---|---|---|\n")
 	list := catalog.Describe()
 	for _, a := range list {
-		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s | %s |\n", a.Name, strings.ReplaceAll(a.Name, ".", ""), a.Kind, a.Effect, cell(a.Summary))
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s | %s |\n", a.Name, strings.ReplaceAll(a.Name, ".", ""), kindOf(a), a.Effect, cell(a.Summary))
 	}
 	for _, a := range list {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", a.Name, a.Summary)
@@ -85,7 +93,7 @@ func actionsPage(catalog *runbooks.Catalog) string {
 		if a.Timeout > 0 {
 			timeout = short(a.Timeout)
 		}
-		fmt.Fprintf(&b, "Connection: %s. Effect: %s. Timeout: %s.\n", a.Kind, a.Effect, timeout)
+		fmt.Fprintf(&b, "Connection: %s. Effect: %s. Timeout: %s.\n", kindOf(a), a.Effect, timeout)
 		if len(a.Arguments) > 0 {
 			b.WriteString("\n| Argument | Type | Default | |\n|---|---|---|---|\n")
 			for _, arg := range a.Arguments {

@@ -30,7 +30,7 @@ uses it.`,
 					return usage("there is no schema for %q; there are %s", part, strings.Join(schema.Parts, ", "))
 				}
 			}
-			catalog, err := newCatalog()
+			catalog, err := newCatalog(nil)
 			if err != nil {
 				return err
 			}

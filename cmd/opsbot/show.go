@@ -53,7 +53,7 @@ func (c *common) runbook(name string) (*runbooks.Runbook, error) {
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"opsbot/internal/access"
+	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
@@ -71,6 +72,12 @@ func (s *controlServer) Serve(ctx context.Context) error {
 	route(mux, s, "control", func(ctx context.Context, d desk, o controlOrder) (*engine.Run, error) { return d.Control(ctx, o) })
 	route(mux, s, "locks", func(ctx context.Context, d desk, _ struct{}) ([]engine.Lock, error) { return d.Locks(ctx) })
 	route(mux, s, "timetable", func(ctx context.Context, d desk, _ struct{}) ([]engine.Timing, error) { return d.Timetable(ctx) })
+	route(mux, s, "deployments", func(ctx context.Context, d desk, q deployment.Query) ([]deployment.Deployment, error) {
+		return d.Deployments(ctx, q)
+	})
+	route(mux, s, "deployment", func(ctx context.Context, d desk, ref string) (*deployment.Deployment, error) {
+		return d.Deployment(ctx, ref)
+	})
 	route(mux, s, "output", func(ctx context.Context, d desk, o outputOrder) (string, error) { return d.Output(ctx, o.Run, o.Seq) })
 
 	srv := &http.Server{
@@ -231,6 +238,14 @@ func (d *socketDesk) Locks(ctx context.Context) (locks []engine.Lock, err error)
 
 func (d *socketDesk) Timetable(ctx context.Context) (list []engine.Timing, err error) {
 	return list, d.call(ctx, "timetable", struct{}{}, &list)
+}
+
+func (d *socketDesk) Deployments(ctx context.Context, q deployment.Query) (list []deployment.Deployment, err error) {
+	return list, d.call(ctx, "deployments", q, &list)
+}
+
+func (d *socketDesk) Deployment(ctx context.Context, ref string) (one *deployment.Deployment, err error) {
+	return one, d.call(ctx, "deployment", ref, &one)
 }
 
 func (d *socketDesk) Output(ctx context.Context, run string, seq int) (text string, err error) {

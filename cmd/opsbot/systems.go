@@ -12,13 +12,15 @@ import (
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
 	"opsbot/internal/config"
+	"opsbot/internal/deployment"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
 )
 
-// newCatalog gathers the actions that runbooks can use.
-func newCatalog() (*runbooks.Catalog, error) {
-	return runbooks.NewCatalog(docker.Actions(), redis.Actions(), web.Actions())
+// newCatalog gathers the actions that runbooks can use. Without a book, which
+// keeps deployments, they can be read about but not all of them done.
+func newCatalog(book deployment.Book) (*runbooks.Catalog, error) {
+	return runbooks.NewCatalog(docker.Actions(), redis.Actions(), web.Actions(), deployment.Actions(book))
 }
 
 // systems are the opened connections of every environment.

@@ -75,7 +75,7 @@ func test(ctx context.Context, c *common, paths []string, format string) error {
 	if err != nil {
 		return err
 	}
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func examples(t *testing.T, page string) []string {
 // nothing to say about, and that can be drawn.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestTutorial(t *testing.T) {
 // What the tutorial says the linter finds, it finds.
 func TestTutorialRowTakenAway(t *testing.T) {
 	t.Parallel()
-	catalog, err := newCatalog()
+	catalog, err := newCatalog(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

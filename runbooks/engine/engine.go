@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"opsbot/internal/access"
+	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
 	"opsbot/runbooks"
 )
@@ -35,6 +36,7 @@ type Options struct {
 	People       access.Directory
 	Policy       access.Policy
 	Schedules    ScheduleStore                     // nil: nothing is started by the clock
+	Deployments  deployment.Book                   // nil: none are kept
 	Secret       func(name string) (string, error) // value of a secret for `with`; nil: there are none
 	Log          *slog.Logger                      // nil: slog.Default
 	Observe      func(Event)                       // called at every boundary, from the goroutine that passed it; nil: nobody looks
@@ -114,6 +116,7 @@ type Engine struct {
 	owner   string // random, of this process
 
 	schedules ScheduleStore
+	book      deployment.Book
 	planned   atomic.Pointer[settings] // whose schedules are on record
 
 	nudge    chan struct{} // a run may be due
@@ -129,7 +132,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
-		schedules: o.Schedules, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
+		schedules: o.Schedules, book: o.Deployments, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
 	}
 	if e.log == nil {
@@ -188,6 +191,23 @@ func (e *Engine) List(ctx context.Context, q Query) ([]*Run, error) { return e.s
 
 // Locks returns the held locks, oldest first.
 func (e *Engine) Locks(ctx context.Context) ([]Lock, error) { return e.store.Locks(ctx) }
+
+// Deployments returns what was put into service, newest first.
+func (e *Engine) Deployments(ctx context.Context, q deployment.Query) ([]deployment.Deployment, error) {
+	if e.book == nil {
+		return nil, nil
+	}
+	return e.book.List(ctx, q)
+}
+
+// Deployment returns the one that people call D7, or a *fault.Error of kind
+// NotFound.
+func (e *Engine) Deployment(ctx context.Context, ref string) (*deployment.Deployment, error) {
+	if e.book == nil {
+		return nil, fault.New(fault.NotFound, "There is no deployment %q.", ref)
+	}
+	return e.book.Find(ctx, ref)
+}
 
 // Output returns everything that one attempt wrote.
 func (e *Engine) Output(ctx context.Context, run string, seq int) (string, error) {

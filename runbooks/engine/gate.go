@@ -98,6 +98,7 @@ type item struct {
 func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 	p := &plan{step: step, effect: step.Effect, secrets: make(map[string]string)}
 	spec := step.Action.Spec()
+	p.target.Environment = w.env.Name // of an action that needs no connection
 	if step.Target != "" {
 		target, ok := w.env.Targets[step.Target]
 		if !ok {
