@@ -29,11 +29,23 @@ func testActions() []runbooks.Action {
 		{Name: "postgres.ping", Result: pingResult{}},
 		{Name: "postgres.query", Args: sqlArgs{}, Result: sqlResult{}},
 		{Name: "prometheus.query", Args: queryArgs{}, Result: queryResult{}},
+		{Name: "deployment.last", Args: deployedArgs{}, Result: deployedResult{}},
 		{Name: "exec.run", Effect: runbooks.Change, Args: commandArgs{}, Result: execResult{}},
 	} {
 		list = append(list, testAction{s})
 	}
 	return list
+}
+
+type deployedArgs struct {
+	Service string `arg:"service" required:"true"`
+}
+
+type deployedResult struct {
+	Last struct {
+		Found   bool   `json:"found"`
+		ImageID string `json:"image_id"`
+	} `json:"last"`
 }
 
 type testAction struct{ spec runbooks.Spec }

@@ -53,7 +53,7 @@ func short(id string) string {
 
 func (record) Spec() runbooks.Spec {
 	return runbooks.Spec{
-		Name: "deployment.record", Summary: "Put on record which image a service runs now, with who started the run and when",
+		Name: "deployment.record", Summary: "Put on record which image a service runs now, with who started the run and when.",
 		Timeout: 10 * time.Second, Args: recordArgs{}, Result: recordResult{},
 	}
 }
@@ -123,7 +123,7 @@ func named(e entry) string {
 
 func (last) Spec() runbooks.Spec {
 	return runbooks.Spec{
-		Name: "deployment.last", Summary: "Read which image of a service was put into service last in this environment, and which one before it",
+		Name: "deployment.last", Summary: "Read which image of a service was put into service last in this environment, and which one before it.",
 		Timeout: 10 * time.Second, Args: lastArgs{}, Result: lastResult{},
 	}
 }
