@@ -139,6 +139,30 @@ func TestDatabaseIsStoppedWithSIGINT(t *testing.T) {
 	}
 }
 
+// A database whose disk is full would not come back.
+func TestDatabaseOnAFullDiskIsNotRestarted(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, func(c *docker.Config) {
+		c.Exec = map[string]docker.Command{"fill": {Service: "db", Argv: []string{"sh", "-c", "cat /dev/zero >/data/fill"}}}
+	})
+	id := p.start("db", 1, nil, withTools(t), func(c *container.Config, h *container.HostConfig) {
+		h.Tmpfs = map[string]string{"/data": "size=4m"}
+		c.Env = []string{"PGDATA=/data"}
+	})
+	if pr, err := preview(t, p.conn, "docker.restart", map[string]any{"service": "db"}); err != nil || pr.Effect != runbooks.Destructive {
+		t.Errorf("preview with room = %+v, %v", pr, err)
+	}
+	do[docker.Executed](t, p.conn, "docker.exec", map[string]any{"command": "fill"})
+	before := p.inspect(id).State.StartedAt
+	_, err := preview(t, p.conn, "docker.restart", map[string]any{"service": "db"})
+	refused(t, err, fault.Conflict, "might not come back", "0 B of 4 MiB free", "does not help a full disk")
+	_, _, err = try(t, p.conn, "docker.restart", map[string]any{"service": "db"})
+	refused(t, err, fault.Conflict, "might not come back")
+	if p.inspect(id).State.StartedAt != before {
+		t.Error("it was restarted")
+	}
+}
+
 func TestOwnContainersAreNotTouched(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, nil)

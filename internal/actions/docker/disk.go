@@ -62,10 +62,24 @@ func (disk) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, er
 	if err != nil {
 		return nil, err
 	}
-	r := Disk{Path: cmp.Or(args.Path, boxes[0].pgData(), "/")}
+	i := slices.IndexFunc(boxes, func(b box) bool { return b.State.Running && !b.State.Restarting })
+	if i < 0 {
+		return nil, fault.New(fault.Conflict, "No container of %s runs.", args.Service).Hinted("Start it first.")
+	}
+	r, err := c.disk(ctx, boxes[i], args.Path, out)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// disk asks df in a container about the volume of a path; "" is where its
+// database is, or else /.
+func (c *Conn) disk(ctx context.Context, b box, path string, out io.Writer) (Disk, error) {
+	r := Disk{Path: cmp.Or(path, b.pgData(), "/")}
 	df := func(flags string) ([]string, error) {
 		stdout, stderr := new(lineTail), new(lineTail)
-		code, err := c.Exec(ctx, Process{Service: args.Service, Argv: []string{"df", flags, "--", r.Path}, Env: []string{"LC_ALL=C"}, Stdout: stdout, Stderr: stderr})
+		code, err := c.execIn(ctx, b, Process{Argv: []string{"df", flags, "--", r.Path}, Env: []string{"LC_ALL=C"}, Stdout: stdout, Stderr: stderr})
 		if err != nil {
 			return nil, err
 		}
@@ -75,30 +89,52 @@ func (disk) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, er
 			fmt.Fprintln(out, line)
 		}
 		if code != 0 {
-			return nil, fault.New(fault.NotFound, "df could not look at %s in %s.", r.Path, args.Service).
+			return nil, fault.New(fault.NotFound, "df could not look at %s in %s.", r.Path, b.name()).
 				Hinted("It said: %s", clip(strings.Join(slices.Concat(stderr.lines, stdout.lines), " "), 200))
 		}
 		return stdout.lines, nil
 	}
 	bytes, err := df("-PB1")
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	var ok bool
 	if r.TotalBytes, r.FreeBytes, r.Mount, ok = readDF(bytes); !ok || r.TotalBytes == 0 {
-		return nil, fault.New(fault.Unavailable, "df in %s answered what opsbot does not understand.", args.Service).
+		return r, fault.New(fault.Unavailable, "df in %s answered what opsbot does not understand.", b.name()).
 			Hinted("It said: %s", clip(strings.Join(bytes, " / "), 200))
 	}
 	r.FreePct = 100 * float64(r.FreeBytes) / float64(r.TotalBytes)
 	inodes, err := df("-Pi")
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	if total, free, _, ok := readDF(inodes); ok && total > 0 {
 		pct := 100 * float64(free) / float64(total)
 		r.Inodes, r.FreeInodes, r.FreeInodesPct = total, free, &pct
 	}
 	return r, nil
+}
+
+// minFree is how much of its disk a database needs to come back after a stop.
+const minFree = 10.0
+
+// comesBack refuses to stop a database that could not start again because its
+// disk is full. Where that cannot be measured it says why.
+func (c *Conn) comesBack(ctx context.Context, b box) (unknown string, err error) {
+	if b.database() == "" || !b.State.Running || b.State.Restarting {
+		return "", nil
+	}
+	d, err := c.disk(ctx, b, "", io.Discard)
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return fmt.Sprintf("how full the disk of %s is cannot be measured: %s", b.service, fault.Say(err)), nil
+	case d.FreePct < minFree || d.FreeInodesPct != nil && *d.FreeInodesPct < minFree:
+		return "", fault.New(fault.Conflict, "%s might not come back: %s.", b.name(), d.Found()).
+			Hinted("Free at least %.0f %% first, by hand; a restart does not help a full disk.", minFree)
+	}
+	return "", nil
 }
 
 // readDF reads what df -P wrote of one file system: its size, what is free of

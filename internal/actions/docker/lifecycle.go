@@ -182,6 +182,13 @@ func (c *Conn) preview(ctx context.Context, args *StopArgs, again bool) (runbook
 			if err := c.mayRestart(ctx, b); err != nil {
 				return runbooks.Preview{}, err
 			}
+			unknown, err := c.comesBack(ctx, b)
+			if err != nil {
+				return runbooks.Preview{}, err
+			}
+			if unknown != "" {
+				p.Impact = append(p.Impact, unknown)
+			}
 		}
 		verb := "stops "
 		switch {

@@ -47,6 +47,13 @@ func (restart) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 		if err := c.mayRestart(ctx, b); err != nil {
 			return nil, err
 		}
+		unknown, err := c.comesBack(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		if unknown != "" {
+			fmt.Fprintln(out, unknown)
+		}
 	}
 	r := Restarted{ImageBefore: imagesOf(list)}
 	for _, b := range list {
