@@ -74,20 +74,22 @@ func TestDestructiveIsNeverRetried(t *testing.T) {
 	}
 }
 
-func watching(extra string) string {
+// watching is a runbook that watches for the given time; where the watch is to
+// succeed, that is more than a busy machine can need.
+func watching(long string) string {
 	return doc("watching", step("1. Watch", `
 id: look
 do: redis.look
 target: cache
-watch: { every: 10ms, for: 400ms, until: (result.rate ?? 0) > 0.5, hold: 2 }
-`+extra)+"\n## Report\n\n```markdown report\nwatched: ${{ mark(\"look\") }}\n```\n")
+watch: { every: 10ms, for: `+long+`, until: (result.rate ?? 0) > 0.5, hold: 2 }
+`)+"\n## Report\n\n```markdown report\nwatched: ${{ mark(\"look\") }}\n```\n")
 }
 
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	t.Run("holds", func(t *testing.T) {
 		t.Parallel()
-		b := newBench(t, watching(""))
+		b := newBench(t, watching("2m"))
 		b.world.onLook = func(n int) {
 			b.world.set(func(w *world) {
 				w.rate = new(0.2)
@@ -107,17 +109,17 @@ func TestWatch(t *testing.T) {
 	})
 	t.Run("times out", func(t *testing.T) {
 		t.Parallel()
-		b := newBench(t, watching(""))
+		b := newBench(t, watching("1s"))
 		b.serve()
 		r := b.ended(b.start("watching"), engine.Failed)
 		wantStatus(t, r, "look=fail")
-		if !strings.Contains(r.Outcome, "not seen within 400 ms: (result.rate ?? 0) > 0.5 (last: 1000 keys)") {
+		if !strings.Contains(r.Outcome, "not seen within 1 s: (result.rate ?? 0) > 0.5 (last: 1000 keys)") {
 			t.Errorf("outcome %q", r.Outcome)
 		}
 	})
 	t.Run("survives a lost system", func(t *testing.T) {
 		t.Parallel()
-		b := newBench(t, watching(""))
+		b := newBench(t, watching("2m"))
 		b.world.rate = new(0.9)
 		b.world.onLook = func(n int) {
 			b.world.set(func(w *world) {
@@ -139,7 +141,7 @@ func TestWatch(t *testing.T) {
 id: look
 do: redis.look
 target: cache
-watch: { every: 10ms, for: 50ms, until: result.rate > 0.5 }
+watch: { every: 10ms, for: 500ms, until: result.rate > 0.5 }
 `)))
 		b.world.rate = nil
 		b.serve()
@@ -289,11 +291,11 @@ func TestTimeoutOfAStep(t *testing.T) {
 func TestTimeoutOfTheRun(t *testing.T) {
 	t.Parallel()
 	text := doc("slow", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")+step("2. More", "id: more\ndo: redis.look\ntarget: cache"))
-	b := newBench(t, strings.Replace(text, "timeout: 20m", "timeout: 50ms", 1))
-	b.world.onLook = func(int) { <-time.After(60 * time.Millisecond) } // the system is slow
+	b := newBench(t, strings.Replace(text, "timeout: 20m", "timeout: 2s", 1))
+	b.world.onLook = func(int) { <-time.After(2100 * time.Millisecond) } // the system is slow
 	b.serve()
 	r := b.ended(b.start("slow"), engine.Failed)
-	if r.Outcome != "It took longer than the 50 ms that the runbook allows." {
+	if r.Outcome != "It took longer than the 2 s that the runbook allows." {
 		t.Errorf("outcome %q", r.Outcome)
 	}
 	wantStatus(t, r, "look=pass", "more=")
@@ -425,7 +427,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 
 func TestLongWaitNeedsNoOwner(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, doc("wait", step("1. Wait", "id: w\ndo: wait\nwith: { for: 700ms }")+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")))
+	b := newBench(t, doc("wait", step("1. Wait", "id: w\ndo: wait\nwith: { for: 5s }")+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")))
 	b.serve()
 	run := b.start("wait")
 	asleep := b.until(run, "sleep", func(r *engine.Run) bool { return len(r.Attempts) == 1 && r.Owner == "" })
