@@ -63,7 +63,14 @@ func openConnection(ctx context.Context, c config.Connection) (runbooks.Connecti
 		if err != nil {
 			return nil, err
 		}
-		return redis.Open(redis.Config{URL: c.Redis, Username: c.Username, Password: password, PureCache: c.PureCache})
+		maintenance, err := c.MaintenancePassword.Resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return redis.Open(redis.Config{
+			URL: c.Redis, Username: c.Username, Password: password, PureCache: c.PureCache,
+			MaintenanceUser: c.MaintenanceUser, MaintenancePassword: maintenance,
+		})
 	case "docker":
 		return openDocker(ctx, c)
 	case "http":

@@ -133,6 +133,9 @@ func checkConnection(c Connection, path string, bad func(path, format string, ar
 	if kind == "docker" {
 		checkDocker(c, path, bad)
 	}
+	if kind == "redis" && c.MaintenanceUser == "" && !c.MaintenancePassword.IsZero() {
+		bad(path+".maintenance_password", "maintenance_password is for a maintenance_user, and there is none")
+	}
 	for name, list := range c.Lists {
 		if !strings.HasPrefix(list.Path, "/") {
 			bad(path+".lists."+name, "the path of list %q must start with /", name)
@@ -184,7 +187,7 @@ func (c *Config) anchor(dir string) {
 	c.Slack.BotToken.dir, c.Slack.AppToken.dir = dir, dir
 	for _, env := range c.Environments {
 		for name, conn := range env.Connections {
-			conn.Password.dir, conn.Token.dir = dir, dir
+			conn.Password.dir, conn.Token.dir, conn.MaintenancePassword.dir = dir, dir, dir
 			conn.ComposeFile, conn.EnvFile = abs(conn.ComposeFile), abs(conn.EnvFile)
 			if conn.Nginx != nil {
 				conn.Nginx.File = abs(conn.Nginx.File)

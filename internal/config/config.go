@@ -83,25 +83,26 @@ type Connection struct {
 	Prometheus string `yaml:"prometheus"` // base URL
 	Host       bool   `yaml:"host"`       // this machine
 
-	Username        string              `yaml:"username"`
-	Password        Secret              `yaml:"password"`
-	Token           Secret              `yaml:"token"`
-	PureCache       bool                `yaml:"pure_cache"`
-	MaintenanceUser string              `yaml:"maintenance_user"`
-	Project         string              `yaml:"project"`      // of Compose
-	ComposeFile     string              `yaml:"compose_file"` // "": no compose.* actions
-	EnvFile         string              `yaml:"env_file"`     // for the Compose file
-	Services        []string            `yaml:"services"`     // that should run; none: those of the Compose file
-	Stateful        map[string]Stop     `yaml:"stateful"`     // services whose stop loses something
-	MaxReplicas     int                 `yaml:"max_replicas"` // of compose.scale; 0 is 8
-	RestartCooldown Duration            `yaml:"restart_cooldown"`
-	Registries      []string            `yaml:"registries"` // that docker.pull may fetch from
-	Exec            map[string]Exec     `yaml:"exec"`       // for docker.exec and docker.probe
-	Templates       map[string]Template `yaml:"templates"`  // for docker.run
-	Nginx           *Nginx              `yaml:"nginx"`
-	Lists           map[string]List     `yaml:"lists"`
-	Commands        map[string]Command  `yaml:"commands"`
-	Files           map[string]string   `yaml:"files"`
+	Username            string              `yaml:"username"`
+	Password            Secret              `yaml:"password"`
+	Token               Secret              `yaml:"token"`
+	PureCache           bool                `yaml:"pure_cache"`
+	MaintenanceUser     string              `yaml:"maintenance_user"` // of what changes something; "": the same as for looking
+	MaintenancePassword Secret              `yaml:"maintenance_password"`
+	Project             string              `yaml:"project"`      // of Compose
+	ComposeFile         string              `yaml:"compose_file"` // "": no compose.* actions
+	EnvFile             string              `yaml:"env_file"`     // for the Compose file
+	Services            []string            `yaml:"services"`     // that should run; none: those of the Compose file
+	Stateful            map[string]Stop     `yaml:"stateful"`     // services whose stop loses something
+	MaxReplicas         int                 `yaml:"max_replicas"` // of compose.scale; 0 is 8
+	RestartCooldown     Duration            `yaml:"restart_cooldown"`
+	Registries          []string            `yaml:"registries"` // that docker.pull may fetch from
+	Exec                map[string]Exec     `yaml:"exec"`       // for docker.exec and docker.probe
+	Templates           map[string]Template `yaml:"templates"`  // for docker.run
+	Nginx               *Nginx              `yaml:"nginx"`
+	Lists               map[string]List     `yaml:"lists"`
+	Commands            map[string]Command  `yaml:"commands"`
+	Files               map[string]string   `yaml:"files"`
 }
 
 // A List is a set of paths for http.warm: one path for each value of user.

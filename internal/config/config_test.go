@@ -48,6 +48,7 @@ func TestProblems(t *testing.T) {
 		{"database", "database: mysql://h/d\n", `f.yaml:1:1: the database is sqlite:PATH or postgres://…, not "mysql://h/d"`},
 		{"address", "http: { addr: \"8080\" }\n", `f.yaml:1:9: http.addr is host:port such as 127.0.0.1:8080, not "8080"`},
 		{"reviewers", "policy: { review: { destructive: -1 } }\n", "f.yaml:1:21: policy.review.destructive is a number of people from 0 to 10"},
+		{"password of nobody", "environments:\n  demo:\n    connections:\n      x: { redis: \"redis://h\", maintenance_password: \"env:X\" }\n", "f.yaml:4:32: maintenance_password is for a maintenance_user, and there is none"},
 		{"docker without a project", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\" }\n", "f.yaml:4:7: a docker connection needs project: the name of its Compose project, as `docker compose ls` prints it"},
 		{"command without a service", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, exec: { df: { argv: [df] } } }\n", `f.yaml:4:53: exec.df needs a service of the Compose project, not ""`},
 		{"template that is both", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, templates: { t: { service: api, argv: [x], port: 1 } } }\n", "f.yaml:4:58: a one-shot command publishes no port"},

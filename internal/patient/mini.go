@@ -298,11 +298,15 @@ connected_clients:%d
 
 # Memory
 used_memory:%d
+used_memory_rss:%d
 maxmemory:%d
 maxmemory_policy:noeviction
+mem_fragmentation_ratio:1.00
 
 # Persistence
 loading:0
+rdb_changes_since_last_save:0
+rdb_last_save_time:%d
 rdb_last_bgsave_status:ok
 rdb_bgsave_in_progress:0
 aof_enabled:0
@@ -311,6 +315,7 @@ aof_last_write_status:ok
 # Stats
 total_connections_received:%d
 total_commands_processed:%d
+rejected_connections:0
 evicted_keys:0
 keyspace_hits:%d
 keyspace_misses:%d
@@ -324,6 +329,6 @@ cluster_enabled:0
 
 # Keyspace
 db0:keys=%d,expires=%d,avg_ttl=0
-`, e.runID, int(time.Since(e.started).Seconds()), e.m.CurrentConnectionCount(), emptyBytes+e.used, e.max,
+`, e.runID, int(time.Since(e.started).Seconds()), e.m.CurrentConnectionCount(), emptyBytes+e.used, emptyBytes+e.used, e.max, e.started.Unix(),
 		e.m.TotalConnectionCount(), e.m.CommandCount(), e.hits, e.misses, len(e.sizes), len(e.volatile)), "\n", "\r\n")
 }

@@ -10,5 +10,10 @@ func Actions() []runbooks.Action {
 		countKeys{},
 		hitRate{},
 		flush{},
+		bgsave{},
+		configSet{},
+		idleKeys{},
+		expirePersistent{},
+		persist{},
 	}
 }

@@ -81,21 +81,35 @@ func TestCatalog(t *testing.T) {
 		t.Errorf("arguments of a flush by default = %+v", args)
 	}
 	for name, with := range map[string]map[string]any{
-		"redis.flush":      {"mode": "everything"},
-		"redis.hit_rate":   {"window": "1s"},
-		"redis.count_keys": {"sample": 5},
+		"redis.flush":             {"mode": "everything"},
+		"redis.hit_rate":          {"window": "1s"},
+		"redis.count_keys":        {"sample": 5},
+		"redis.config_set":        {"key": "save", "value": ""},
+		"redis.expire_persistent": {"pattern": "prod_*", "ttl": "1s"},
 	} {
 		if _, err := runbooks.DecodeArgs(action(t, name).Spec(), with); err == nil {
 			t.Errorf("%s takes %v", name, with)
 		}
 	}
+	got, err = runbooks.DecodeArgs(action(t, "redis.expire_persistent").Spec(), map[string]any{"pattern": "prod_*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if args := got.(*redis.ExpirePersistentArgs); !args.DryRun || args.MinIdle != 24*time.Hour || args.TTL != time.Hour || !slices.Equal(args.Types, []string{"string"}) {
+		t.Errorf("arguments of expire_persistent by default = %+v", args)
+	}
 	rate := 0.25
 	for name, result := range map[string]any{
-		"redis.hit_rate":   redis.HitRate{Hits: 1, Misses: 3, Lookups: 4, Rate: &rate},
-		"redis.count_keys": redis.KeyCount{Matched: 2, Total: 3, Complete: true, Types: map[string]int{"string": 2}},
-		"redis.info":       redis.Info{Role: "master", Uptime: 90 * time.Second, MaxMemory: 1 << 40},
-		"redis.flush":      redis.Flushed{Deleted: 1, TotalBefore: 1},
-		"redis.ping":       redis.Pong{MS: 0.4, Version: "7.0.15"},
+		"redis.hit_rate":          redis.HitRate{Hits: 1, Misses: 3, Lookups: 4, Rate: &rate},
+		"redis.count_keys":        redis.KeyCount{Matched: 2, Total: 3, Complete: true, Types: map[string]int{"string": 2}},
+		"redis.info":              redis.Info{Role: "master", Uptime: 90 * time.Second, MaxMemory: 1 << 40},
+		"redis.flush":             redis.Flushed{Deleted: 1, TotalBefore: 1},
+		"redis.bgsave":            redis.Snapshot{Took: time.Second, Changes: 3, LastSave: time.Unix(1795600000, 0).UTC()},
+		"redis.config_set":        redis.Setting{Key: "maxmemory", Value: "0", Previous: "1"},
+		"redis.idle_keys":         redis.IdleKeys{Matched: 3, Chosen: 1, Examples: []string{"a"}},
+		"redis.expire_persistent": redis.Expiring{Matched: 3, Chosen: 1, Expiring: 1, Until: time.Unix(1795600000, 0).UTC()},
+		"redis.persist":           redis.Persisted{Recorded: 3, Kept: 2, Gone: 1},
+		"redis.ping":              redis.Pong{MS: 0.4, Version: "7.0.15"},
 	} {
 		data, err := json.Marshal(result)
 		if err != nil {

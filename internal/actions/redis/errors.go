@@ -28,7 +28,7 @@ var replies = []struct {
 	{"NOAUTH", fault.Unavailable, "wants a password and none is configured", "Add a password reference to this connection."},
 	{"ERR AUTH <password> called without any password configured", fault.Unavailable, "has no password, but one is configured", "Check that this is the right Redis."},
 	{"ERR Client sent AUTH, but no password is set", fault.Unavailable, "has no password, but one is configured", "Check that this is the right Redis."},
-	{"NOPERM", fault.Forbidden, "does not allow this to opsbot's user", "Extend the ACL of that user."},
+	{"NOPERM", fault.Forbidden, "does not allow this to opsbot's user", "Extend the ACL of that user, or name a maintenance_user that may."},
 	{"LOADING", fault.Unavailable, "is still loading its data", "Wait until it is ready and try again."},
 	{"MISCONF", fault.Unavailable, "cannot save to disk and refuses writes", "Check the disk and the directory of its snapshots."},
 	{"OOM", fault.Unavailable, "is out of memory and refuses writes", "Free memory or raise maxmemory."},

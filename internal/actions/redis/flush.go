@@ -251,7 +251,7 @@ func (f flush) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 	r := Flushed{TotalBefore: int(before)}
 	complete := true
 	if args.Mode == modeDB {
-		if err := c.client.FlushDBAsync(ctx).Err(); err != nil {
+		if err := c.keeper.FlushDBAsync(ctx).Err(); err != nil {
 			return nil, c.explain("empty", err)
 		}
 		r.Deleted = r.TotalBefore
@@ -298,7 +298,7 @@ func (c *Conn) unlink(ctx context.Context, args *FlushArgs, keys []string, r *Fl
 	if len(doomed) == 0 {
 		return nil
 	}
-	n, err := c.client.Unlink(ctx, doomed...).Result()
+	n, err := c.keeper.Unlink(ctx, doomed...).Result()
 	if err != nil {
 		return c.explain("remove keys of", err)
 	}

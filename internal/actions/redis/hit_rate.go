@@ -23,6 +23,7 @@ type HitRate struct {
 	Misses  int      `json:"misses" help:"lookups in the window that did not"`
 	Lookups int      `json:"lookups" help:"hits and misses"`
 	Rate    *float64 `json:"rate" help:"hits by lookups; no data without lookups"`
+	Evicted int      `json:"evicted_delta" help:"keys evicted in the window for want of memory"`
 	Reset   bool     `json:"reset" help:"the server restarted or its counters were reset: nothing could be counted"`
 }
 
@@ -32,10 +33,17 @@ func (r HitRate) Found() string {
 	case r.Reset:
 		return "no data: Redis restarted or its counters were reset meanwhile"
 	case r.Rate == nil:
-		return "no data: no lookups"
+		return "no data: no lookups" + r.evictions()
 	default:
-		return fmt.Sprintf("hit rate %s, %s of %s", percent(*r.Rate), number(r.Hits), things(r.Lookups, "lookup"))
+		return fmt.Sprintf("hit rate %s, %s of %s", percent(*r.Rate), number(r.Hits), things(r.Lookups, "lookup")) + r.evictions()
 	}
+}
+
+func (r HitRate) evictions() string {
+	if r.Evicted == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s evicted for want of memory", things(r.Evicted, "key"))
 }
 
 func (hitRate) Spec() runbooks.Spec {
@@ -85,6 +93,7 @@ func (hitRate) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 type reading struct {
 	runID                            string
 	hits, misses, ownHits, ownMisses int64
+	evicted                          int64
 }
 
 func (c *Conn) reading(ctx context.Context) (reading, error) {
@@ -94,20 +103,21 @@ func (c *Conn) reading(ctx context.Context) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	return reading{s.Info.RunID, s.Hits, s.Misses, c.ownHits.Load(), c.ownMisses.Load()}, nil
+	return reading{s.Info.RunID, s.Hits, s.Misses, c.ownHits.Load(), c.ownMisses.Load(), int64(s.Info.EvictedKeys)}, nil
 }
 
 // between counts what happened from one reading to the next. A probe that was
 // cut off may have been counted by Redis only or by neither; the result never
 // goes below zero for it.
 func between(a, b reading) HitRate {
-	hits, misses := b.hits-a.hits, b.misses-a.misses
-	if a.runID != b.runID || hits < 0 || misses < 0 {
+	hits, misses, evicted := b.hits-a.hits, b.misses-a.misses, b.evicted-a.evicted
+	if a.runID != b.runID || hits < 0 || misses < 0 || evicted < 0 {
 		return HitRate{Reset: true}
 	}
 	r := HitRate{
-		Hits:   int(max(0, hits-(b.ownHits-a.ownHits))),
-		Misses: int(max(0, misses-(b.ownMisses-a.ownMisses))),
+		Hits:    int(max(0, hits-(b.ownHits-a.ownHits))),
+		Misses:  int(max(0, misses-(b.ownMisses-a.ownMisses))),
+		Evicted: int(evicted),
 	}
 	r.Lookups = r.Hits + r.Misses
 	if r.Lookups > 0 {

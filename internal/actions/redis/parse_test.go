@@ -9,11 +9,11 @@ import (
 )
 
 // infoText is INFO of redis-server 7.0.15, shortened.
-const infoText = "# Server\r\nredis_version:7.0.15\r\nrun_id:0123456789abcdef0123456789abcdef01234567\r\nuptime_in_seconds:86400\r\n" +
-	"\r\n# Clients\r\nconnected_clients:31\r\n\r\n# Memory\r\nused_memory:100663296\r\nmaxmemory:100663296\r\nmaxmemory_policy:noeviction\r\n" +
-	"\r\n# Persistence\r\nloading:0\r\nrdb_last_bgsave_status:ok\r\naof_last_write_status:ok\r\n" +
-	"\r\n# Stats\r\nevicted_keys:7\r\nkeyspace_hits:123\r\nkeyspace_misses:45\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n" +
-	"\r\n# Keyspace\r\ndb0:keys=9730,expires=0,avg_ttl=0\r\n"
+const infoText = "# Server\r\nredis_version:7.0.15\r\nrun_id:0123456789abcdef0123456789abcdef01234567\r\nserver_time_usec:1795682458382505\r\nconfig_file:/etc/redis/redis.conf\r\nuptime_in_seconds:86400\r\n" +
+	"\r\n# Clients\r\nconnected_clients:31\r\n\r\n# Memory\r\nused_memory:100663296\r\nused_memory_rss:120795955\r\ntotal_system_memory:1073741824\r\nmaxmemory:100663296\r\nmaxmemory_policy:noeviction\r\nmem_fragmentation_ratio:1.20\r\n" +
+	"\r\n# Persistence\r\nloading:0\r\nrdb_changes_since_last_save:17\r\nrdb_bgsave_in_progress:0\r\nrdb_last_save_time:1795600000\r\nrdb_last_bgsave_time_sec:2\r\nrdb_saves:3\r\nrdb_last_cow_size:4096\r\naof_rewrite_in_progress:0\r\nrdb_last_bgsave_status:ok\r\naof_last_write_status:ok\r\n" +
+	"\r\n# Stats\r\nrejected_connections:2\r\nevicted_keys:7\r\nkeyspace_hits:123\r\nkeyspace_misses:45\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n" +
+	"\r\n# Keyspace\r\ndb0:keys=9730,expires=0,avg_ttl=0\r\ndb1:keys=3,expires=3,avg_ttl=5\r\n"
 
 func TestParseInfo(t *testing.T) {
 	t.Parallel()
@@ -21,18 +21,24 @@ func TestParseInfo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	full := 100.0
 	want := state{
 		Info: Info{
-			Role: "master", LastSaveOK: true, Clients: 31, UsedMemory: 96 << 20, MaxMemory: 96 << 20,
-			Policy: "noeviction", EvictedKeys: 7, Uptime: 24 * time.Hour, RunID: "0123456789abcdef0123456789abcdef01234567",
+			Role: "master", LastSaveOK: true, LastSave: time.Unix(1795600000, 0).UTC(), Unsaved: 17, Clients: 31, Rejected: 2,
+			UsedMemory: 96 << 20, MaxMemory: 96 << 20, UsedPct: &full, RSSMemory: 120795955, FragRatio: 1.2,
+			Policy: "noeviction", EvictedKeys: 7, Uptime: 24 * time.Hour, Version: "7.0.15", RunID: "0123456789abcdef0123456789abcdef01234567",
 		},
-		Version: "7.0.15", Hits: 123, Misses: 45,
+		Hits: 123, Misses: 45, Now: time.UnixMicro(1795682458382505).UTC(), Memory: 1 << 30, Saves: 3, SaveTook: 2 * time.Second, SaveCOW: 4096,
+		ConfigFile: "/etc/redis/redis.conf", Keys: "db0:9730 db1:3",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("parseInfo (-want +got):\n%s", d)
 	}
-	if found := got.Info.Found(); found != "primary, 31 clients, 96 MiB of 96 MiB, noeviction" {
+	if found := got.Info.Found(); found != "primary, 31 clients, 96 MiB of 96 MiB, noeviction, 2 connections refused" {
 		t.Errorf("Found() = %q", found)
+	}
+	if got.keysBeside(0) != 3 || got.keysBeside(1) != 9730 || got.keysBeside(2) != 9733 || got.major() != 7 || got.lfu() {
+		t.Errorf("beside 0: %d, beside 1: %d, major %d", got.keysBeside(0), got.keysBeside(1), got.major())
 	}
 }
 
@@ -49,6 +55,11 @@ func TestParseInfoDetails(t *testing.T) {
 		{"Loading", "loading:0", "loading:1", func(s state) bool { return s.Info.Loading }},
 		{"Cluster", "cluster_enabled:0", "cluster_enabled:1", func(s state) bool { return s.Cluster }},
 		{"NoLimit", "maxmemory:100663296", "maxmemory:0", func(s state) bool { return strings.Contains(s.Info.Found(), "96 MiB without a limit") }},
+		{"Saving", "rdb_bgsave_in_progress:0", "rdb_bgsave_in_progress:1", func(s state) bool { return s.Info.Saving }},
+		{"Rewriting", "aof_rewrite_in_progress:0", "aof_rewrite_in_progress:1", func(s state) bool { return s.Info.Saving }},
+		{"JustStarted", "mem_fragmentation_ratio:1.20", "mem_fragmentation_ratio:nan", func(s state) bool { return s.Info.FragRatio == 0 }},
+		{"Frequency", "policy:noeviction", "policy:allkeys-lfu", func(s state) bool { return s.lfu() }},
+		{"NoFile", "config_file:/etc/redis/redis.conf", "config_file:", func(s state) bool { return s.ConfigFile == "" }},
 		{"FirstOneCounts", "role:master", "role:master\r\nrole:slave", func(s state) bool { return s.Info.Role == "master" }},
 		{"VeryOld", "uptime_in_seconds:86400", "uptime_in_seconds:9223372036854775807", func(s state) bool { return s.Info.Uptime > 0 }},
 	} {
@@ -106,20 +117,20 @@ func FuzzParseInfo(f *testing.F) {
 
 func TestBetween(t *testing.T) {
 	t.Parallel()
-	a := reading{runID: "a", hits: 100, misses: 50, ownHits: 5, ownMisses: 5}
+	a := reading{runID: "a", hits: 100, misses: 50, ownHits: 5, ownMisses: 5, evicted: 10}
 	rate := 0.75
 	for _, c := range []struct {
 		name string
 		b    reading
 		want HitRate
 	}{
-		{"Counts", reading{"a", 130, 60, 5, 5}, HitRate{Hits: 30, Misses: 10, Lookups: 40, Rate: &rate}},
-		{"WithoutOwn", reading{"a", 150, 90, 25, 35}, HitRate{Hits: 30, Misses: 10, Lookups: 40, Rate: &rate}},
-		{"OnlyOwn", reading{"a", 120, 50, 25, 5}, HitRate{}},
+		{"Counts", reading{"a", 130, 60, 5, 5, 12}, HitRate{Hits: 30, Misses: 10, Lookups: 40, Rate: &rate, Evicted: 2}},
+		{"WithoutOwn", reading{"a", 150, 90, 25, 35, 10}, HitRate{Hits: 30, Misses: 10, Lookups: 40, Rate: &rate}},
+		{"OnlyOwn", reading{"a", 120, 50, 25, 5, 10}, HitRate{}},
 		{"Nothing", a, HitRate{}},
-		{"Restarted", reading{"b", 900, 900, 5, 5}, HitRate{Reset: true}},
-		{"CountersReset", reading{"a", 3, 1, 5, 5}, HitRate{Reset: true}},
-		{"MoreOwnThanSeen", reading{"a", 101, 50, 9, 5}, HitRate{}},
+		{"Restarted", reading{"b", 900, 900, 5, 5, 10}, HitRate{Reset: true}},
+		{"CountersReset", reading{"a", 3, 1, 5, 5, 10}, HitRate{Reset: true}},
+		{"MoreOwnThanSeen", reading{"a", 101, 50, 9, 5, 10}, HitRate{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

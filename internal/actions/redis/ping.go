@@ -42,5 +42,5 @@ func (ping) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, erro
 	if err := c.client.Ping(ctx).Err(); err != nil {
 		return nil, c.explain("reach", err)
 	}
-	return Pong{MS: float64(time.Since(start).Microseconds()) / 1000, Version: s.Version}, nil
+	return Pong{MS: float64(time.Since(start).Microseconds()) / 1000, Version: s.Info.Version}, nil
 }

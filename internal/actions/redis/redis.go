@@ -10,6 +10,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ type Config struct {
 	URL      string // redis://host:port/db, rediss:// for TLS, unix:///path?db=n
 	Username string // "": the URL's, or Redis's default user
 	Password string // "": the URL's, or none
+	// The user of what changes something; none: the same as for looking.
+	MaintenanceUser     string
+	MaintenancePassword string
 	// PureCache says that everything in this database is a cache: only then
 	// may redis.flush empty the database as a whole.
 	PureCache bool
@@ -48,7 +52,8 @@ type Config struct {
 
 // A Conn is one database of one Redis. It is safe for concurrent use.
 type Conn struct {
-	client    *redis.Client
+	client    *redis.Client // looks
+	keeper    *redis.Client // changes; the same one if there is no user for it
 	address   string
 	db        int
 	pureCache bool
@@ -86,12 +91,19 @@ func Open(c Config) (*Conn, error) {
 	opt.ClientName = "opsbot"
 	opt.DisableIdentity = true
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return &Conn{
+	conn := &Conn{
 		client:    redis.NewClient(opt),
 		address:   fmt.Sprintf("redis %s/%d", opt.Addr, opt.DB),
 		db:        opt.DB,
 		pureCache: c.PureCache,
-	}, nil
+	}
+	conn.keeper = conn.client
+	if c.MaintenanceUser != "" {
+		second := *opt
+		second.Username, second.Password = c.MaintenanceUser, c.MaintenancePassword
+		conn.keeper = redis.NewClient(&second)
+	}
+	return conn, nil
 }
 
 // Identity returns the server's run_id and the database's number. A restarted
@@ -109,7 +121,11 @@ func (c *Conn) Address() string { return c.address }
 
 // Close ends the connection's sockets.
 func (c *Conn) Close() error {
-	if err := c.client.Close(); err != nil {
+	err := c.client.Close()
+	if c.keeper != c.client {
+		err = errors.Join(err, c.keeper.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("close %s: %w", c.address, err)
 	}
 	return nil
