@@ -247,7 +247,7 @@ func (l *Library) Check(server Server) Problems {
 func (server Server) named(rb *Runbook, s *Step) Problems {
 	known, argument := server.Commands, "command"
 	switch s.Do {
-	case "exec.run":
+	case "exec.run", "exec.probe":
 	case "postgres.query", "prometheus.query":
 		known, argument = server.Queries, "name"
 	default:

@@ -65,7 +65,7 @@ func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Environments)) {
 		conns := cfg.Environments[name].Connections
 		for _, alias := range slices.Sorted(maps.Keys(conns)) {
-			for _, f := range examine(ctx, conns[alias]) {
+			for _, f := range examine(ctx, conns, alias) {
 				f.Environment, f.Connection, f.Kind = name, alias, conns[alias].Kind()
 				found = append(found, f)
 			}
@@ -91,10 +91,17 @@ func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool)
 }
 
 // examine looks at one connection.
-func examine(ctx context.Context, c config.Connection) []finding {
+func examine(ctx context.Context, conns map[string]config.Connection, alias string) []finding {
 	ctx, cancel := context.WithTimeout(ctx, examineWithin)
 	defer cancel()
-	conn, err := openConnection(ctx, c)
+	c, beside := conns[alias], map[string]runbooks.Target{}
+	if s := c.ScrapeService; s != nil {
+		if engine, err := openConnection(ctx, conns[s.Docker], nil); err == nil && engine != nil {
+			defer engine.Close()
+			beside[s.Docker] = runbooks.Target{Conn: engine}
+		}
+	}
+	conn, err := openConnection(ctx, c, beside)
 	if err != nil {
 		return []finding{{Check: "open", Says: describe(err), code: exitFailed}}
 	}

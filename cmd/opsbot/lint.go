@@ -160,6 +160,7 @@ func serverOf(ctx context.Context, cfg *config.Config) runbooks.Server {
 	for _, env := range cfg.Environments {
 		for _, conn := range env.Connections {
 			s.Commands = slices.AppendSeq(s.Commands, maps.Keys(conn.Commands))
+			s.Queries = slices.AppendSeq(s.Queries, maps.Keys(conn.Queries))
 		}
 	}
 	return s

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"opsbot/internal/actions/docker"
+	"opsbot/internal/actions/host"
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
 	"opsbot/internal/config"
@@ -20,7 +21,7 @@ import (
 // newCatalog gathers the actions that runbooks can use. Without a book, which
 // keeps deployments, they can be read about but not all of them done.
 func newCatalog(book deployment.Book) (*runbooks.Catalog, error) {
-	return runbooks.NewCatalog(docker.Actions(), redis.Actions(), web.Actions(), deployment.Actions(book))
+	return runbooks.NewCatalog(docker.Actions(), host.Actions(), redis.Actions(), web.Actions(), deployment.Actions(book))
 }
 
 // systems are the opened connections of every environment.
@@ -38,7 +39,7 @@ func openSystems(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sy
 		env := engine.Environment{Name: name, Critical: from.Critical, Default: from.Default, Targets: map[string]runbooks.Target{}}
 		for _, alias := range slices.Sorted(maps.Keys(from.Connections)) {
 			kind := from.Connections[alias].Kind()
-			conn, err := openConnection(ctx, from.Connections[alias])
+			conn, err := openConnection(ctx, from.Connections[alias], env.Targets)
 			if err != nil {
 				return nil, exit{exitUsage, errors.Join(fmt.Errorf("environment %s, connection %s: %w", name, alias, err), s.Close())}
 			}
@@ -55,8 +56,9 @@ func openSystems(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sy
 }
 
 // openConnection opens one connection; nil without an error is a kind that no
-// action works on yet.
-func openConnection(ctx context.Context, c config.Connection) (runbooks.Connection, error) {
+// action works on yet. beside are those of the same environment, some of which
+// may be opened later.
+func openConnection(ctx context.Context, c config.Connection, beside map[string]runbooks.Target) (runbooks.Connection, error) {
 	switch c.Kind() {
 	case "redis":
 		password, err := c.Password.Resolve(ctx)
@@ -83,6 +85,10 @@ func openConnection(ctx context.Context, c config.Connection) (runbooks.Connecti
 			lists[name] = web.List{Path: l.Path, User: l.User}
 		}
 		return web.Open(web.Config{BaseURL: c.HTTP, Token: token, Lists: lists})
+	case "prometheus":
+		return openMetrics(ctx, c, beside)
+	case "host":
+		return openHost(c)
 	}
 	return nil, nil
 }

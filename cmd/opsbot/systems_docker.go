@@ -55,6 +55,9 @@ func lacksOf(ctx context.Context, cfg *config.Config) []runbooks.Lack {
 	var list []runbooks.Lack
 	for name, env := range cfg.Environments {
 		for alias, c := range env.Connections {
+			if c.Kind() == "prometheus" {
+				list = append(list, metricsLacks(name, alias, c)...)
+			}
 			if c.Kind() != "docker" {
 				continue
 			}

@@ -90,6 +90,7 @@ func (c *Config) checkEnvironments(bad func(path, format string, args ...any)) {
 		}
 		for _, conn := range slices.Sorted(maps.Keys(env.Connections)) {
 			checkConnection(env.Connections[conn], path+".connections."+conn, bad)
+			checkBeside(env, conn, path+".connections."+conn, bad)
 		}
 	}
 	if len(defaults) > 1 {
@@ -113,7 +114,7 @@ func checkConnection(c Connection, path string, bad func(path, format string, ar
 		"http":       {c.HTTP, []string{"http", "https"}},
 		"prometheus": {c.Prometheus, []string{"http", "https"}},
 	}
-	if want, ok := urls[kind]; ok {
+	if want, ok := urls[kind]; ok && (want.value != "" || kind != "prometheus") {
 		u, err := url.Parse(want.value)
 		switch {
 		case err != nil || !slices.Contains(want.schemes, u.Scheme):
@@ -122,16 +123,13 @@ func checkConnection(c Connection, path string, bad func(path, format string, ar
 			bad(path+"."+kind, "a password does not belong into the URL; write password: env:NAME beside it")
 		}
 	}
-	for name, cmd := range c.Commands {
-		if len(cmd.Argv) == 0 {
-			bad(path+".commands."+name, "the command %q needs an argv", name)
-		}
-		if !slices.Contains(effects, cmd.Effect) {
-			bad(path+".commands."+name, "the effect of %q is read, change or destructive, not %q", name, cmd.Effect)
-		}
-	}
-	if kind == "docker" {
+	switch kind {
+	case "docker":
 		checkDocker(c, path, bad)
+	case "prometheus":
+		checkMetrics(c, path, bad)
+	case "host":
+		checkHost(c, path, bad)
 	}
 	if kind == "redis" && c.MaintenanceUser == "" && !c.MaintenancePassword.IsZero() {
 		bad(path+".maintenance_password", "maintenance_password is for a maintenance_user, and there is none")
@@ -178,6 +176,16 @@ func (c *Config) anchor(dir string) {
 		}
 		return filepath.Join(dir, p)
 	}
+	// Where paths are compared, or another folder is the working one.
+	whole := func(p string) string {
+		if p == "" {
+			return ""
+		}
+		if w, err := filepath.Abs(p); err == nil {
+			return w
+		}
+		return p
+	}
 	for i, p := range c.Runbooks {
 		c.Runbooks[i] = abs(p)
 	}
@@ -197,6 +205,13 @@ func (c *Config) anchor(dir string) {
 					l.User = "file:" + abs(p)
 					conn.Lists[k] = l
 				}
+			}
+			for k, glob := range conn.Files {
+				conn.Files[k] = whole(abs(glob))
+			}
+			for k, cmd := range conn.Commands {
+				cmd.Dir = whole(abs(cmd.Dir))
+				conn.Commands[k] = cmd
 			}
 			env.Connections[name] = conn
 		}

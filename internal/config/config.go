@@ -74,7 +74,9 @@ type Environment struct {
 }
 
 // A Connection leads to one system. Exactly one of Redis, Postgres, Docker,
-// HTTP, Prometheus and Host is set; it is the connection's kind.
+// HTTP, Prometheus and Host is set; it is the connection's kind. What else only
+// one kind has stands for it too: Scrape for Prometheus, Commands and Files for
+// Host.
 type Connection struct {
 	Redis      string `yaml:"redis"`      // redis://host:port/db
 	Postgres   string `yaml:"postgres"`   // postgres://user@host/database
@@ -101,6 +103,9 @@ type Connection struct {
 	Templates           map[string]Template `yaml:"templates"`  // for docker.run
 	Nginx               *Nginx              `yaml:"nginx"`
 	Lists               map[string]List     `yaml:"lists"`
+	Queries             map[string]Query    `yaml:"queries"`        // named SQL or PromQL
+	Scrape              []string            `yaml:"scrape"`         // addresses of metrics, one for each replica
+	ScrapeService       *ScrapeService      `yaml:"scrape_service"` // nil: none
 	Commands            map[string]Command  `yaml:"commands"`
 	Files               map[string]string   `yaml:"files"`
 }
@@ -111,13 +116,28 @@ type List struct {
 	User string `yaml:"user"` // file:PATH with one value per line, or values separated by commas
 }
 
+// A Query is a statement that runbooks use by its name. A text alone is one
+// without values.
+type Query struct {
+	SQL  string  `yaml:"sql"`
+	Args []Param `yaml:"args"` // for $1, $2, …
+}
+
+// A Param is a value of a Query.
+type Param struct {
+	Name    string `yaml:"name"`
+	Type    string `yaml:"type"`    // text, int, float, bool, duration, time; "" is text
+	Default string `yaml:"default"` // "": it must be given
+}
+
 // A Command is a named command that exec.run may start.
 type Command struct {
-	Argv    []string `yaml:"argv"`
-	Effect  string   `yaml:"effect"` // read, change or destructive
-	Env     []string `yaml:"env"`    // names of variables that are passed on
-	Dir     string   `yaml:"dir"`
-	Timeout Duration `yaml:"timeout"`
+	Argv    []string     `yaml:"argv"`    // {name} stands for a value of args
+	Args    []CommandArg `yaml:"args"`    // that a runbook gives
+	Effect  string       `yaml:"effect"`  // read, change or destructive; "" is change
+	Env     []string     `yaml:"env"`     // names of variables that are passed on, besides PATH
+	Dir     string       `yaml:"dir"`     // "" is the root directory
+	Timeout Duration     `yaml:"timeout"` // 0 is a minute
 }
 
 // A Stop says how a service is asked to stop.
@@ -166,7 +186,7 @@ func (c Connection) Kind() string {
 	kind, n := "", 0
 	for k, set := range map[string]bool{
 		"redis": c.Redis != "", "postgres": c.Postgres != "", "docker": c.Docker != "",
-		"http": c.HTTP != "", "prometheus": c.Prometheus != "", "host": c.Host || c.Commands != nil || c.Files != nil,
+		"http": c.HTTP != "", "prometheus": c.Prometheus != "" || c.Scrape != nil || c.ScrapeService != nil, "host": c.Host || c.Commands != nil || c.Files != nil,
 	} {
 		if set {
 			kind, n = k, n+1

@@ -24,6 +24,11 @@ func TestExampleIsValid(t *testing.T) {
 	if !prod.Critical || !prod.Default || prod.Connections["cache"].Kind() != "redis" || prod.Connections["api"].Kind() != "http" {
 		t.Errorf("production was read as %+v", prod)
 	}
+	for alias, kind := range map[string]string{"docker": "docker", "metrics": "prometheus", "ops": "host"} {
+		if got := prod.Connections[alias].Kind(); got != kind {
+			t.Errorf("%s is a connection of kind %q, not %s", alias, got, kind)
+		}
+	}
 	if got, want := prod.Connections["api"].Lists["cache-warmup"].User, "file:"+filepath.Join("../../docs", "warm-users.txt"); got != want {
 		t.Errorf("list file = %q, want %q: relative paths start at the file's folder", got, want)
 	}
@@ -49,6 +54,13 @@ func TestProblems(t *testing.T) {
 		{"address", "http: { addr: \"8080\" }\n", `f.yaml:1:9: http.addr is host:port such as 127.0.0.1:8080, not "8080"`},
 		{"reviewers", "policy: { review: { destructive: -1 } }\n", "f.yaml:1:21: policy.review.destructive is a number of people from 0 to 10"},
 		{"password of nobody", "environments:\n  demo:\n    connections:\n      x: { redis: \"redis://h\", maintenance_password: \"env:X\" }\n", "f.yaml:4:32: maintenance_password is for a maintenance_user, and there is none"},
+		{"command without an argv", "environments:\n  demo:\n    connections:\n      x: { commands: { c: { effect: read } } }\n", `f.yaml:4:24: the command "c" needs an argv`},
+		{"value that is not there", "environments:\n  demo:\n    connections:\n      x: { commands: { c: { argv: [echo, \"{what}\"] } } }\n", `f.yaml:4:24: the command "c" uses {what}, and has no value of that name in its args`},
+		{"value of no type", "environments:\n  demo:\n    connections:\n      x: { commands: { c: { argv: [echo], args: [{ name: a, type: path }] } } }\n", `f.yaml:4:24: a of the command "c" is text, int, float, bool or duration, not "path"`},
+		{"files anywhere", "environments:\n  demo:\n    connections:\n      x: { files: { b: \"/var/*/x\" } }\n", `f.yaml:4:21: files are a path with * in its last part only, such as /var/backups/bot_*.sql.gz`},
+		{"address without a scheme", "environments:\n  demo:\n    connections:\n      x: { scrape: [\"api:8000\"] }\n", `f.yaml:4:12: scrape wants addresses such as http://api:8000/metrics, or dns+http://… for every address of a name`},
+		{"query with values", "environments:\n  demo:\n    connections:\n      x: { prometheus: \"http://p\", queries: { q: { sql: up, args: [{ name: a }] } } }\n", `f.yaml:4:47: the query "q" is PromQL as a text, without args`},
+		{"service of nothing", "environments:\n  demo:\n    connections:\n      x: { scrape_service: { docker: d, service: api, port: 8000 } }\n", `f.yaml:4:12: scrape_service needs docker: the name of a docker connection of this environment, not "d"`},
 		{"docker without a project", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\" }\n", "f.yaml:4:7: a docker connection needs project: the name of its Compose project, as `docker compose ls` prints it"},
 		{"command without a service", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, exec: { df: { argv: [df] } } }\n", `f.yaml:4:53: exec.df needs a service of the Compose project, not ""`},
 		{"template that is both", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, templates: { t: { service: api, argv: [x], port: 1 } } }\n", "f.yaml:4:58: a one-shot command publishes no port"},

@@ -35,9 +35,6 @@ type (
 	service struct {
 		Service string `arg:"service" required:"true"`
 	}
-	query struct {
-		Query string `arg:"query"`
-	}
 	logs struct {
 		Service string        `arg:"service"`
 		Since   time.Duration `arg:"since"`
@@ -64,13 +61,6 @@ type (
 		Service string        `arg:"service"`
 		For     time.Duration `arg:"for"`
 	}
-	value struct {
-		Value  *float64 `json:"value"`
-		Series []struct {
-			Labels map[string]string `json:"labels"`
-			Value  *float64          `json:"value"`
-		} `json:"series"`
-	}
 	lines struct {
 		Lines []string `json:"lines"`
 	}
@@ -91,7 +81,6 @@ func parse(t *testing.T, file string) *runbooks.Runbook {
 	t.Helper()
 	actions := []runbooks.Action{}
 	for _, s := range []runbooks.Spec{
-		{Name: "prometheus.query", Args: query{}, Result: value{}},
 		{Name: "postgres.ping", Result: ping{}},
 		{Name: "postgres.dump", Effect: runbooks.Change, Timeout: time.Minute},
 		{Name: "docker.logs", Args: logs{}, Result: lines{}},

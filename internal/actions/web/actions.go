@@ -8,5 +8,8 @@ func Actions() []runbooks.Action {
 		get{},
 		measure{},
 		warm{},
+		smoke{},
+		scrape{},
+		query{},
 	}
 }

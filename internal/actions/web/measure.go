@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,11 +26,13 @@ type MeasureArgs struct {
 	Concurrency int    `arg:"concurrency" default:"1" min:"1" max:"4" help:"requests at a time"`
 	WarmUp      int    `arg:"warmup" default:"3" min:"0" max:"20" help:"requests before, which do not count"`
 	Code        int    `arg:"code" default:"200" min:"100" max:"599" help:"the status that counts as an answer"`
+	Header      string `arg:"header" pattern:"^[A-Za-z0-9-]{0,60}$" help:"field of the answer whose values are counted, such as X-Instance"`
+	Fresh       bool   `arg:"fresh" default:"false" help:"a new connection for each request, as a new client would have"`
 }
 
 // A Latency is the result of http.measure. Percentiles are by nearest rank,
 // over the answers with the expected status; connections are used again, as a
-// browser or client does.
+// browser or client does, unless fresh ones are asked for.
 type Latency struct {
 	P50    *float64       `json:"p50" help:"milliseconds; no data if nothing answered as expected"`
 	P95    *float64       `json:"p95" help:"milliseconds"`
@@ -37,6 +40,7 @@ type Latency struct {
 	Max    *float64       `json:"max" help:"milliseconds"`
 	Failed int            `json:"failed" help:"answered with another status or not at all"`
 	Codes  map[string]int `json:"codes" help:"answers by status; none for those that did not come"`
+	Seen   map[string]int `json:"seen" help:"answers as expected by the value of the header; none for those without"`
 }
 
 // Found says the result in one line.
@@ -45,6 +49,9 @@ func (r Latency) Found() string {
 		return fmt.Sprintf("no data: all %d requests failed (%s)", r.Failed, codesText(r.Codes))
 	}
 	text := fmt.Sprintf("p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, slowest %.0f ms", *r.P50, *r.P95, *r.P99, *r.Max)
+	if len(r.Seen) > 0 {
+		text += fmt.Sprintf(", answered by %s", codesText(r.Seen))
+	}
 	if r.Failed > 0 {
 		text += fmt.Sprintf(", %d failed (%s)", r.Failed, codesText(r.Codes))
 	}
@@ -78,21 +85,22 @@ func (measure) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 	if err != nil {
 		return nil, err
 	}
+	req := request{path: args.Path, token: c.token, fresh: args.Fresh}
 	for range args.WarmUp {
-		if _, err := c.get(ctx, args.Path, true); err != nil {
+		if _, err := c.ask(ctx, req); err != nil {
 			return nil, err // not even a first answer: there is nothing to measure
 		}
 	}
 	var (
 		mu    sync.Mutex
 		times []time.Duration
-		r     = Latency{Codes: map[string]int{}}
+		r     = Latency{Codes: map[string]int{}, Seen: map[string]int{}}
 	)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(args.Concurrency)
 	for range args.N {
 		g.Go(func() error {
-			a, err := c.get(ctx, args.Path, true)
+			a, err := c.ask(ctx, req)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -107,6 +115,9 @@ func (measure) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 			default:
 				r.Codes[strconv.Itoa(a.code)]++
 				times = append(times, a.took)
+				if args.Header != "" {
+					r.Seen[cmp.Or(short(a.header.Get(args.Header)), "none")]++
+				}
 			}
 			return nil
 		})

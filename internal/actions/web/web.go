@@ -50,6 +50,7 @@ type Conn struct {
 	token  string
 	lists  map[string]List
 	client *http.Client
+	fresh  *http.Client // with a new connection for each request
 }
 
 // Open checks the configuration and prepares a connection; it reaches nothing
@@ -70,6 +71,9 @@ func Open(c Config) (*Conn, error) {
 	transport.ResponseHeaderTimeout = headerTimeout
 	transport.MaxResponseHeaderBytes = 64 << 10
 	conn.client = &http.Client{Transport: transport, CheckRedirect: conn.redirect}
+	once := transport.Clone()
+	once.DisableKeepAlives = true
+	conn.fresh = &http.Client{Transport: once, CheckRedirect: conn.redirect}
 	return conn, nil
 }
 
@@ -83,6 +87,7 @@ func (c *Conn) Address() string { return "http " + c.base.String() }
 // Close ends idle sockets.
 func (c *Conn) Close() error {
 	c.client.CloseIdleConnections()
+	c.fresh.CloseIdleConnections()
 	return nil
 }
 
@@ -120,14 +125,33 @@ func (c *Conn) resolve(path string) (*url.URL, error) {
 
 // An answer is what came back, its body cut at maxBody.
 type answer struct {
-	code int
-	took time.Duration // until the last byte
-	body []byte
-	cut  bool
+	code   int
+	took   time.Duration // until the last byte
+	header http.Header
+	body   []byte
+	cut    bool
 }
 
-// get fetches a path. The error is for people.
+// A request is a path and how it is asked for.
+type request struct {
+	path  string
+	token string // "": none
+	fresh bool   // on a new connection
+}
+
+// get fetches a path, with the connection's token or without one. The error is
+// for people.
 func (c *Conn) get(ctx context.Context, path string, auth bool) (answer, error) {
+	r := request{path: path}
+	if auth {
+		r.token = c.token
+	}
+	return c.ask(ctx, r)
+}
+
+// ask fetches what is requested. The error is for people.
+func (c *Conn) ask(ctx context.Context, r request) (answer, error) {
+	path := r.path
 	target, err := c.resolve(path)
 	if err != nil {
 		return answer{}, err
@@ -137,11 +161,15 @@ func (c *Conn) get(ctx context.Context, path string, auth bool) (answer, error) 
 		return answer{}, fmt.Errorf("ask %s: %w", c.base.Host, err)
 	}
 	req.Header.Set("User-Agent", "opsbot")
-	if auth && c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	client := c.client
+	if r.fresh {
+		client = c.fresh
 	}
 	start := time.Now()
-	resp, err := c.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, c.explain(path, err)
 	}
@@ -150,7 +178,7 @@ func (c *Conn) get(ctx context.Context, path string, auth bool) (answer, error) 
 	if err != nil {
 		return answer{}, c.explain(path, err)
 	}
-	a := answer{code: resp.StatusCode, took: time.Since(start), body: body}
+	a := answer{code: resp.StatusCode, took: time.Since(start), header: resp.Header, body: body}
 	if len(body) > maxBody {
 		a.body, a.cut = body[:maxBody], true
 	}
@@ -158,12 +186,14 @@ func (c *Conn) get(ctx context.Context, path string, auth bool) (answer, error) 
 }
 
 // explain turns a transport error into one that people understand.
-func (c *Conn) explain(path string, err error) error {
+func (c *Conn) explain(path string, err error) error { return explain(c.base.Host, path, err) }
+
+func explain(host, path string, err error) error {
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("GET %s from %s: %w", path, c.base.Host, err)
+		return fmt.Errorf("GET %s from %s: %w", path, host, err)
 	}
 	unavailable := func(says, hint string) error {
-		return fault.New(fault.Unavailable, "%s %s.", c.base.Host, says).Hinted("%s", hint).Because(err)
+		return fault.New(fault.Unavailable, "%s %s.", host, says).Hinted("%s", hint).Because(err)
 	}
 	var (
 		dns       *net.DNSError
@@ -173,7 +203,7 @@ func (c *Conn) explain(path string, err error) error {
 	)
 	switch {
 	case errors.Is(err, errElsewhere):
-		return fault.New(fault.Conflict, "%s redirects %s to another host, which opsbot does not follow.", c.base.Host, short(path)).Because(err)
+		return fault.New(fault.Conflict, "%s redirects %s to another host, which opsbot does not follow.", host, short(path)).Because(err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return unavailable("refused the connection", "Is it running, and is the address right?")
 	case errors.As(err, &dns):
