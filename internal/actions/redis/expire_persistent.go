@@ -132,7 +132,7 @@ const keptFor = time.Hour
 
 // Run records each page of keys before it lets them end. All keys of an attempt
 // end at the same second: so a key whose end was set by somebody else can be
-// told from them.
+// told from them. When it is cut short, the result says how far it came.
 func (expirePersistent) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, error) {
 	c, err := connOf(call)
 	if err != nil {
@@ -161,13 +161,13 @@ func (expirePersistent) Run(ctx context.Context, call runbooks.Call, out io.Writ
 		}
 	}
 	t, err := c.choose(ctx, args.choice(), end)
+	r.Matched, r.Lasting, r.Chosen, r.Complete = t.matched, t.lasting, t.chosen, t.complete
 	if err != nil {
 		if r.Expiring > 0 {
 			fmt.Fprintf(out, "stopped after letting %s end at %s; redis.persist takes it back\n", things(r.Expiring, "key"), r.Until.Format(time.RFC3339))
 		}
-		return nil, err
+		return r, err
 	}
-	r.Matched, r.Lasting, r.Chosen, r.Complete = t.matched, t.lasting, t.chosen, t.complete
 	fmt.Fprintln(out, r.Found())
 	return r, nil
 }

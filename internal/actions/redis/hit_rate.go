@@ -14,7 +14,8 @@ type hitRate struct{}
 
 // HitRateArgs are the arguments of redis.hit_rate.
 type HitRateArgs struct {
-	Window time.Duration `arg:"window" default:"30s" min:"5s" max:"120s" help:"how long to count"`
+	Window     time.Duration `arg:"window" default:"30s" min:"5s" max:"120s" help:"how long to count"`
+	MinLookups int           `arg:"min_lookups" default:"1" min:"1" help:"fewer are too few to judge: the rate is no data"`
 }
 
 // A HitRate is the result of redis.hit_rate.
@@ -22,7 +23,7 @@ type HitRate struct {
 	Hits    int      `json:"hits" help:"lookups in the window that found a key"`
 	Misses  int      `json:"misses" help:"lookups in the window that did not"`
 	Lookups int      `json:"lookups" help:"hits and misses"`
-	Rate    *float64 `json:"rate" help:"hits by lookups; no data without lookups"`
+	Rate    *float64 `json:"rate" help:"hits by lookups; no data for too few lookups"`
 	Evicted int      `json:"evicted_delta" help:"keys evicted in the window for want of memory"`
 	Reset   bool     `json:"reset" help:"the server restarted or its counters were reset: nothing could be counted"`
 }
@@ -32,6 +33,8 @@ func (r HitRate) Found() string {
 	switch {
 	case r.Reset:
 		return "no data: Redis restarted or its counters were reset meanwhile"
+	case r.Rate == nil && r.Lookups > 0:
+		return "no data: only " + things(r.Lookups, "lookup") + r.evictions()
 	case r.Rate == nil:
 		return "no data: no lookups" + r.evictions()
 	default:
@@ -85,6 +88,9 @@ func (hitRate) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 		return nil, err
 	}
 	r := between(before, after)
+	if r.Lookups < args.MinLookups {
+		r.Rate = nil
+	}
 	fmt.Fprintf(out, "%s in %s\n", r.Found(), args.Window)
 	return r, nil
 }

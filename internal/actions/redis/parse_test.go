@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,3 +170,27 @@ func TestTexts(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+func FuzzMemoryValue(f *testing.F) {
+	for _, text := range []string{"512MiB", "0", "1024TiB", "999999999999999", "1 GiB", "-1", "1e9"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		value, err := memoryValue(text)
+		if err != nil {
+			return
+		}
+		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 || n > 1<<50 {
+			t.Errorf("memoryValue(%q) = %q", text, value)
+		}
+	})
+}
+
+func TestMemoryValue(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"512MiB": "536870912", "1GiB": "1073741824", "0": "0", " 100 ": "100", "7B": "7", "1024TiB": "1125899906842624", "1025TiB": "", "1mb": "", "": ""} {
+		if got, err := memoryValue(text); got != want || (err == nil) != (want != "") {
+			t.Errorf("memoryValue(%q) = %q, %v, want %q", text, got, err, want)
+		}
+	}
+}

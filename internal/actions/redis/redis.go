@@ -116,6 +116,26 @@ func (c *Conn) Identity(ctx context.Context) (string, error) {
 	return s.Info.RunID + "/" + strconv.Itoa(c.db), nil
 }
 
+// Examine implements runbooks.Examiner.
+func (c *Conn) Examine(ctx context.Context) ([]runbooks.Finding, error) {
+	s, err := c.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := []runbooks.Finding{{Name: "server", Says: "Redis " + s.Info.Version + ", " + s.Info.Found(), Bad: s.Info.Loading || !s.Info.LastSaveOK}}
+	if s.Cluster {
+		found = append(found, runbooks.Finding{Name: "cluster", Bad: true, Says: "a node of a cluster: only single servers are understood"})
+	}
+	if c.keeper == c.client {
+		return found, nil
+	}
+	f := runbooks.Finding{Name: "maintenance_user", Says: "may log in"}
+	if err := c.keeper.Ping(ctx).Err(); err != nil {
+		f.Bad, f.Says = true, fault.Say(c.explain("log in to", err))
+	}
+	return append(found, f), nil
+}
+
 // Address says where the connection leads: "redis prod-redis:6379/0".
 func (c *Conn) Address() string { return c.address }
 

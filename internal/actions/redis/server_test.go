@@ -28,13 +28,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve starts a redis-server with the settings and returns its address.
-func serve(t *testing.T, settings ...string) string {
+// redisServer is the program, or skips the test.
+func redisServer(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
+		if os.Getenv("OPSBOT_TEST_REQUIRE") == "1" {
+			t.Fatal("redis-server is not installed, and OPSBOT_TEST_REQUIRE=1 wants it to be")
+		}
 		t.Skip("redis-server is not installed")
 	}
+	return path
+}
+
+// serve starts a redis-server with the settings and returns its address.
+func serve(t *testing.T, settings ...string) string {
+	t.Helper()
+	path := redisServer(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
