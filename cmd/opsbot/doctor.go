@@ -124,7 +124,11 @@ func examine(ctx context.Context, conns map[string]config.Connection, alias stri
 	}
 	more, err := examiner.Examine(ctx)
 	if err != nil {
-		found = append(found, finding{Check: "examine", Says: describe(err), code: exitFailed})
+		f := finding{Check: "examine", Says: describe(err), code: exitFailed}
+		if fault.KindOf(err) == fault.Unavailable {
+			f.code = exitUnreachable
+		}
+		found = append(found, f)
 	}
 	for _, m := range more {
 		f := finding{Check: m.Name, OK: !m.Bad, Says: m.Says}

@@ -81,6 +81,16 @@ func Open(c Config) (*Conn, error) {
 // all systems would give.
 func (c *Conn) Identity(context.Context) (string, error) { return c.base.String(), nil }
 
+// Examine implements runbooks.Examiner: it asks for the base address. Any answer
+// will do, because not every service has a page there.
+func (c *Conn) Examine(ctx context.Context) ([]runbooks.Finding, error) {
+	a, err := c.get(ctx, "/", true)
+	if err != nil {
+		return nil, err
+	}
+	return []runbooks.Finding{{Name: "answer", Says: fmt.Sprintf("%d in %.0f ms", a.code, milliseconds(a.took))}}, nil
+}
+
 // Address says where the connection leads: "http http://localhost:8000".
 func (c *Conn) Address() string { return "http " + c.base.String() }
 

@@ -205,6 +205,18 @@ func TestGet(t *testing.T) {
 	}
 }
 
+func TestExamine(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	found, err := open(t, web.Config{BaseURL: s.URL + "/api"}).Examine(t.Context())
+	if err != nil || len(found) != 1 || found[0].Bad || !strings.HasPrefix(found[0].Says, "404 in ") {
+		t.Errorf("Examine = %+v, %v", found, err)
+	}
+	if _, err := open(t, web.Config{BaseURL: "http://127.0.0.1:1"}).Examine(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Examine of a dead service = %v", err)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	stuck := make(chan struct{})
