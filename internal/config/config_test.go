@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -34,6 +35,34 @@ func TestExampleIsValid(t *testing.T) {
 	}
 	if got := cfg.Slack.BotToken.String(); got != "env:SLACK_BOT_TOKEN" {
 		t.Errorf("bot token reference = %q", got)
+	}
+}
+
+// So must what the pages of connections show.
+func TestPagesAreValid(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/connections/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) < 4 {
+		t.Fatalf("saw only %q", pages)
+	}
+	block := regexp.MustCompile("(?s)```yaml\n(environments:\n.*?)```")
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := block.FindAllSubmatch(text, -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s shows no configuration", page)
+		}
+		for _, b := range blocks {
+			if _, err := config.Decode(page, b[1]); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
 	}
 }
 
