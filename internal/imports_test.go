@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/access":                      {"internal/fault"},
 	"internal/actions/docker":              {"runbooks", "internal/fault", "internal/redact"},
 	"internal/actions/host":                {"runbooks", "internal/fault", "internal/redact"},
+	"internal/actions/postgres":            {"runbooks", "internal/fault"},
 	"internal/actions/redis":               {"runbooks", "internal/fault"},
 	"internal/actions/web":                 {"runbooks", "internal/fault"},
 	"internal/config":                      {},
@@ -60,7 +61,7 @@ var allowed = map[string][]string{
 var guarded = map[string][]string{
 	"github.com/slack-go/slack":               {"bot", "bot/blocks"},
 	"github.com/redis/go-redis":               {"internal/actions/redis", "internal/patient", "internal/patient/api", "internal/patient/compose"},
-	"github.com/jackc/pgx":                    {"internal/store", "internal/store/storetest", "internal/patient/api", "internal/patient/compose"},
+	"github.com/jackc/pgx":                    {"internal/actions/postgres", "internal/store", "internal/store/storetest", "internal/patient/api", "internal/patient/compose"},
 	"modernc.org/sqlite":                      {"internal/store", "internal/store/storetest"},
 	"github.com/docker/docker":                {"internal/actions/docker"},
 	"github.com/coder/websocket":              {"internal/slacksim"},
