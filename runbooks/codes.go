@@ -36,7 +36,7 @@ func Codes() []Code {
 		{Name: "RB211", Means: "`goto` to a step that does not exist or is in another part"},
 		{Name: "RB212", Means: "`goto` backwards"},
 		{Name: "RB213", Means: "no such runbook"},
-		{Name: "RB214", Means: "no such named command or query (needs the server's configuration)"},
+		{Name: "RB214", Means: "no such named command, query, index or archive (needs the server's configuration)"},
 		{Name: "RB215", Means: "`recheck` or `verify` names no earlier read step"},
 		{Name: "RB216", Means: "runbooks run each other in a circle"},
 		{Name: "RB217", Means: "the step can't be reached"},

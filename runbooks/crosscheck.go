@@ -187,6 +187,8 @@ type Server struct {
 	Groups      []string
 	Commands    []string      // named commands
 	Queries     []string      // named SQL and metrics queries
+	Indexes     []string      // that postgres.create_index may build
+	Archives    []string      // that postgres.archive may move rows into
 	Lacks       []Lack        // what connections cannot do
 	VerifiedFor time.Duration // how long a drill counts; 0: for ever
 	Today       time.Time     // for VerifiedFor
@@ -201,8 +203,8 @@ type Lack struct {
 }
 
 // Check compares the runbooks with a server's configuration: groups (RB113),
-// named commands and queries (RB214), what connections lack (RB224), and the age of the last drill (RB701, a
-// warning).
+// what else it names (RB214), what connections lack (RB224), and the age of the
+// last drill (RB701, a warning).
 func (l *Library) Check(server Server) Problems {
 	var problems Problems
 	for _, rb := range l.All() {
@@ -243,13 +245,18 @@ func (l *Library) Check(server Server) Problems {
 	return slices.Compact(problems)
 }
 
-// named checks the names of commands and queries in a step's arguments.
+// named checks the names of commands, queries and the like in a step's
+// arguments.
 func (server Server) named(rb *Runbook, s *Step) Problems {
-	known, argument := server.Commands, "command"
+	argument, what, known := "name", "query", server.Queries
 	switch s.Do {
 	case "exec.run", "exec.probe":
-	case "postgres.query", "prometheus.query":
-		known, argument = server.Queries, "name"
+		argument, what, known = "command", "command", server.Commands
+	case "postgres.query", "postgres.explain", "prometheus.query":
+	case "postgres.create_index", "postgres.drop_index":
+		argument, what, known = "index", "index", server.Indexes
+	case "postgres.archive", "postgres.unarchive":
+		argument, what, known = "table", "archive", server.Archives
 	default:
 		return nil
 	}
@@ -261,7 +268,7 @@ func (server Server) named(rb *Runbook, s *Step) Problems {
 	if !ok || slices.Contains(known, name) {
 		return nil
 	}
-	return Problems{{File: rb.File, Pos: v.pos, Code: "RB214", Message: fmt.Sprintf("the server has no %s named %s", strings.TrimSuffix(argument, "name")+map[string]string{"command": "", "name": "query"}[argument], clip(name)), Hint: didYouMean(name, known)}}
+	return Problems{{File: rb.File, Pos: v.pos, Code: "RB214", Message: fmt.Sprintf("the server has no %s named %s", what, clip(name)), Hint: didYouMean(name, known)}}
 }
 
 // lacking checks that connections can do what a step wants.

@@ -161,6 +161,8 @@ func serverOf(ctx context.Context, cfg *config.Config) runbooks.Server {
 		for _, conn := range env.Connections {
 			s.Commands = slices.AppendSeq(s.Commands, maps.Keys(conn.Commands))
 			s.Queries = slices.AppendSeq(s.Queries, maps.Keys(conn.Queries))
+			s.Indexes = slices.AppendSeq(s.Indexes, maps.Keys(conn.Indexes))
+			s.Archives = slices.AppendSeq(s.Archives, maps.Keys(conn.Archives))
 		}
 	}
 	return s

@@ -10,6 +10,7 @@ import (
 
 	"opsbot/internal/actions/docker"
 	"opsbot/internal/actions/host"
+	"opsbot/internal/actions/postgres"
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
 	"opsbot/internal/config"
@@ -21,7 +22,7 @@ import (
 // newCatalog gathers the actions that runbooks can use. Without a book, which
 // keeps deployments, they can be read about but not all of them done.
 func newCatalog(book deployment.Book) (*runbooks.Catalog, error) {
-	return runbooks.NewCatalog(docker.Actions(), host.Actions(), redis.Actions(), web.Actions(), deployment.Actions(book))
+	return runbooks.NewCatalog(docker.Actions(), host.Actions(), postgres.Actions(), redis.Actions(), web.Actions(), deployment.Actions(book))
 }
 
 // systems are the opened connections of every environment.
@@ -75,6 +76,8 @@ func openConnection(ctx context.Context, c config.Connection, beside map[string]
 		})
 	case "docker":
 		return openDocker(ctx, c)
+	case "postgres":
+		return openPostgres(ctx, c, beside)
 	case "http":
 		token, err := c.Token.Resolve(ctx)
 		if err != nil {

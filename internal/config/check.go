@@ -91,6 +91,7 @@ func (c *Config) checkEnvironments(bad func(path, format string, args ...any)) {
 		for _, conn := range slices.Sorted(maps.Keys(env.Connections)) {
 			checkConnection(env.Connections[conn], path+".connections."+conn, bad)
 			checkBeside(env, conn, path+".connections."+conn, bad)
+			checkPsql(env, conn, path+".connections."+conn, bad)
 		}
 	}
 	if len(defaults) > 1 {
@@ -133,6 +134,9 @@ func checkConnection(c Connection, path string, bad func(path, format string, ar
 	}
 	if kind == "redis" && c.MaintenanceUser == "" && !c.MaintenancePassword.IsZero() {
 		bad(path+".maintenance_password", "maintenance_password is for a maintenance_user, and there is none")
+	}
+	if kind == "postgres" {
+		checkPostgres(c, path, bad)
 	}
 	for name, list := range c.Lists {
 		if !strings.HasPrefix(list.Path, "/") {
@@ -196,6 +200,10 @@ func (c *Config) anchor(dir string) {
 	for _, env := range c.Environments {
 		for name, conn := range env.Connections {
 			conn.Password.dir, conn.Token.dir, conn.MaintenancePassword.dir = dir, dir, dir
+			conn.RestorePassword.dir, conn.ReservePassword.dir = dir, dir
+			if conn.Backups != "" {
+				conn.Backups = whole(abs(conn.Backups)) // what a runbook names is compared with it
+			}
 			conn.ComposeFile, conn.EnvFile = abs(conn.ComposeFile), abs(conn.EnvFile)
 			if conn.Nginx != nil {
 				conn.Nginx.File = abs(conn.Nginx.File)

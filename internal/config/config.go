@@ -91,6 +91,14 @@ type Connection struct {
 	PureCache           bool                `yaml:"pure_cache"`
 	MaintenanceUser     string              `yaml:"maintenance_user"` // of what changes something; "": the same as for looking
 	MaintenancePassword Secret              `yaml:"maintenance_password"`
+	RestoreUser         string              `yaml:"restore_user"`
+	RestorePassword     Secret              `yaml:"restore_password"`
+	ReserveUser         string              `yaml:"reserve_user"` // a superuser, for when no slot is left
+	ReservePassword     Secret              `yaml:"reserve_password"`
+	Indexes             map[string]Index    `yaml:"indexes"`
+	Archives            map[string]Archive  `yaml:"archives"`
+	Backups             string              `yaml:"backups"`      // glob of dumps that may be restored
+	Psql                *Psql               `yaml:"psql"`         // nil: this machine's
 	Project             string              `yaml:"project"`      // of Compose
 	ComposeFile         string              `yaml:"compose_file"` // "": no compose.* actions
 	EnvFile             string              `yaml:"env_file"`     // for the Compose file
@@ -128,6 +136,32 @@ type Param struct {
 	Name    string `yaml:"name"`
 	Type    string `yaml:"type"`    // text, int, float, bool, duration, time; "" is text
 	Default string `yaml:"default"` // "": it must be given
+}
+
+// An Index is one that runbooks may build and drop by its id.
+type Index struct {
+	Table  string `yaml:"table"` // with its schema
+	Name   string `yaml:"name"`
+	On     string `yaml:"on"` // what is indexed: "user_id, created_at DESC"
+	Unique bool   `yaml:"unique"`
+	Method string `yaml:"method"` // "" is btree
+	Where  string `yaml:"where"`
+}
+
+// An Archive says which rows of a table are moved where.
+type Archive struct {
+	Table     string `yaml:"table"`      // with its schema
+	Into      string `yaml:"into"`       // with its schema
+	Key       string `yaml:"key"`        // column that is unique
+	Time      string `yaml:"time"`       // column that tells a row's age
+	RunColumn string `yaml:"run_column"` // of the archive, for the run that moved the row
+}
+
+// A Psql says where the program psql runs: in a service's container.
+type Psql struct {
+	Docker  string `yaml:"docker"`  // connection of the same environment
+	Service string `yaml:"service"` // of its Compose project
+	User    string `yaml:"user"`    // account in the container; "" is the container's
 }
 
 // A Command is a named command that exec.run may start.

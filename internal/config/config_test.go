@@ -25,6 +25,12 @@ func TestExampleIsValid(t *testing.T) {
 	if !prod.Critical || !prod.Default || prod.Connections["cache"].Kind() != "redis" || prod.Connections["api"].Kind() != "http" {
 		t.Errorf("production was read as %+v", prod)
 	}
+	db := prod.Connections["database"]
+	if db.Kind() != "postgres" || len(db.Queries) != 2 || !strings.HasPrefix(db.Queries["table-count"].SQL, "SELECT count(*)") ||
+		db.Queries["recent-logs"].Args[1].Default != "20" || db.Indexes["logs-by-user"].Table != "public.reconciliation_logs" ||
+		db.Archives["logs"].RunColumn != "archived_run" || db.RestorePassword.String() != "env:DB_RESTORE_PASSWORD" {
+		t.Errorf("the database was read as %+v", db)
+	}
 	for alias, kind := range map[string]string{"docker": "docker", "metrics": "prometheus", "ops": "host"} {
 		if got := prod.Connections[alias].Kind(); got != kind {
 			t.Errorf("%s is a connection of kind %q, not %s", alias, got, kind)
@@ -66,6 +72,11 @@ func TestPagesAreValid(t *testing.T) {
 	}
 }
 
+// pg is a configuration with a PostgreSQL connection.
+func pg(rest string) string {
+	return "environments:\n  demo:\n    connections:\n      x: { postgres: \"postgres://u@h/database\", " + rest + " }\n"
+}
+
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, text, want string }{
@@ -94,6 +105,16 @@ func TestProblems(t *testing.T) {
 		{"command without a service", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, exec: { df: { argv: [df] } } }\n", `f.yaml:4:53: exec.df needs a service of the Compose project, not ""`},
 		{"template that is both", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, templates: { t: { service: api, argv: [x], port: 1 } } }\n", "f.yaml:4:58: a one-shot command publishes no port"},
 		{"proxy without a port", "environments:\n  demo:\n    connections:\n      x: { docker: \"unix:///s\", project: p, nginx: { service: n, of: api } }\n", "f.yaml:4:45: nginx needs port: the one on which api listens in its containers"},
+		{"password of no restorer", pg("restore_password: env:P"), `f.yaml:4:49: restore_password is for a restore_user, and there is none`},
+		{"query without sql", pg("queries: { q: { args: [{ name: a }] } }"), `f.yaml:4:60: the query "q" needs sql`},
+		{"value of a strange type", pg("queries: { q: { sql: SELECT $1, args: [{ name: a, type: date }] } }"), `f.yaml:4:60: a of the query "q" is text, int, float, bool, duration or time, not "date"`},
+		{"value without default after one", pg("queries: { q: { sql: SELECT $1, args: [{ name: a, default: x }, { name: b }] } }"), `f.yaml:4:60: b of the query "q" needs a default, as a before it has one`},
+		{"wrong key of a query", pg("queries: { q: { sq: SELECT 1 } }"), "f.yaml:4:65: unknown key \"environments.demo.connections.x.queries.q.sq\"; did you mean \"sql\"?\nf.yaml:4:60: the query \"q\" needs sql"},
+		{"index without schema", pg("indexes: { i: { table: t, name: n, on: a } }"), `f.yaml:4:60: table of the index "i" is a table with its schema such as public.orders, not "t"`},
+		{"archive into itself", pg("archives: { a: { table: p.t, into: p.t, key: id, time: at } }"), `f.yaml:4:61: the archive "a" moves rows into the table that they are in`},
+		{"archive without key", pg("archives: { a: { table: p.t, into: p.u, time: at } }"), `f.yaml:4:61: the archive "a" needs key: the name of a column`},
+		{"star in a folder", pg("backups: /var/*/x.gz"), `f.yaml:4:49: backups is a path with * in its last part only, such as /var/backups/bot_*.sql.gz`},
+		{"psql in no container", pg("psql: { docker: x, service: db }"), `f.yaml:4:49: psql needs docker: the name of a docker connection of this environment, not "x"`},
 		{"two documents", "a: 1\n---\nb: 1\n", "f.yaml: there is more than one YAML document; put everything into one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,9 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 )
 
 // A ScrapeService is a service of a Compose project, each of whose containers
@@ -18,20 +15,6 @@ type ScrapeService struct {
 	Service string `yaml:"service"` // of its Compose project
 	Port    int    `yaml:"port"`    // in the containers
 	Path    string `yaml:"path"`    // "" is /metrics
-}
-
-// UnmarshalYAML accepts a statement alone as well as one with its values.
-func (q *Query) UnmarshalYAML(node ast.Node) error {
-	switch n := node.(type) {
-	case *ast.StringNode:
-		q.SQL = n.Value
-		return nil
-	case *ast.LiteralNode:
-		q.SQL = n.Value.Value
-		return nil
-	}
-	type plain Query
-	return yaml.NodeToValue(node, (*plain)(q))
 }
 
 // checkMetrics looks at what belongs to a connection for metrics alone.

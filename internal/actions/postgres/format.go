@@ -43,15 +43,6 @@ func things(n int, noun string) string {
 	return number(n) + " " + noun + "s"
 }
 
-// percent writes a share: "62 %", "0.4 %".
-func percent(share float64) string {
-	p := share * 100
-	if p > 0 && p < 1 || p > 99 && p < 100 {
-		return fmt.Sprintf("%.1f %%", p)
-	}
-	return fmt.Sprintf("%.0f %%", p)
-}
-
 // batches counts batches.
 func batches(n int) string {
 	if n == 1 {
