@@ -8,6 +8,7 @@ import (
 
 	"opsbot/internal/actions/docker"
 	"opsbot/internal/actions/host"
+	"opsbot/internal/actions/postgres"
 	"opsbot/internal/actions/web"
 	"opsbot/internal/config"
 	"opsbot/runbooks"
@@ -45,7 +46,7 @@ func openMetrics(ctx context.Context, c config.Connection, beside map[string]run
 
 // openHost opens this machine.
 func openHost(c config.Connection) (runbooks.Connection, error) {
-	from := host.Config{Files: c.Files, Commands: map[string]host.Command{}}
+	from := host.Config{Files: c.Files, Commands: map[string]host.Command{}, Scan: scanDump}
 	for name, cmd := range c.Commands {
 		effect := map[string]runbooks.Effect{"read": runbooks.Read, "": runbooks.Change, "change": runbooks.Change, "destructive": runbooks.Destructive}[cmd.Effect]
 		args := make([]host.Arg, len(cmd.Args))
@@ -55,6 +56,12 @@ func openHost(c config.Connection) (runbooks.Connection, error) {
 		from.Commands[name] = host.Command{Argv: cmd.Argv, Args: args, Env: cmd.Env, Dir: cmd.Dir, Effect: effect, Timeout: time.Duration(cmd.Timeout)}
 	}
 	return host.Open(from)
+}
+
+// scanDump reads a dump as postgres.restore will.
+func scanDump(ctx context.Context, path string) (host.Dump, error) {
+	d, err := postgres.ScanDump(ctx, path)
+	return host.Dump{SQLBytes: int(d.Bytes), SHA256: d.SHA256, Rows: d.Rows}, err
 }
 
 // metricsLacks says which of the two families of a connection for metrics it

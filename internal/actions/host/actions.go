@@ -8,5 +8,6 @@ func Actions() []runbooks.Action {
 		probe{},
 		run{},
 		latestBackup{},
+		verifyDump{},
 	}
 }

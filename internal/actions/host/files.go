@@ -80,6 +80,25 @@ func (c *Conn) newest(name string) (file, int, error) {
 	return last, n, nil
 }
 
+// one returns a file that must be among those of a name.
+func (c *Conn) one(name, path string) (file, error) {
+	glob, err := c.glob(name)
+	if err != nil {
+		return file{}, err
+	}
+	if ok, err := filepath.Match(glob, path); err != nil || !ok || filepath.Clean(path) != path {
+		return file{}, fault.New(fault.Forbidden, "%s is not among the files %s of this connection.", clip(path), name).Hinted("They are %s.", glob)
+	}
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is a %s", info.Mode().Type())
+	}
+	if err != nil {
+		return file{}, fault.New(fault.NotFound, "The file %s cannot be read.", path).Hinted("Is it there, and a regular file?").Because(err)
+	}
+	return file{path, info.Size(), info.ModTime()}, nil
+}
+
 // age is how long ago a file was modified. One from the future is refused.
 func (f file) age(now time.Time) (time.Duration, error) {
 	const skew = 5 * time.Minute

@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,5 +67,42 @@ func TestLatestBackup(t *testing.T) {
 	put(t, at("bot_2026-11-27.sql.gz"), "from the future", -time.Hour)
 	if _, err := latest(map[string]any{}); fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Say(err), "in the future") {
 		t.Errorf("a file of the future: %v", err)
+	}
+}
+
+func TestVerifyDumpOfTheNewest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.sql")
+	put(t, path, "whole", time.Hour)
+	put(t, filepath.Join(dir, "b.sql"), "older", 2*time.Hour)
+	var scanned []string
+	conn := open(t, host.Config{Files: map[string]string{"backups": filepath.Join(dir, "*.sql")}, Scan: func(_ context.Context, path string) (host.Dump, error) {
+		scanned = append(scanned, path)
+		return host.Dump{SQLBytes: 5, SHA256: strings.Repeat("ab", 32), Rows: map[string]int{"public.users": 3, "public.empty": 0}}, nil
+	}})
+	got, _, err := run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"tables": []any{"public.users"}})
+	if err != nil || got.Total != 3 || got.Path != path || scanned[0] != path || got.Found() != path+" is whole: 3 rows of 2 tables, 1h0m0s old, sha256 abababababab…" {
+		t.Errorf("verify_dump = %+v, %q, %v", got, got.Found(), err)
+	}
+	if _, _, err := run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"path": filepath.Join(dir, "b.sql")}); err != nil || scanned[1] != filepath.Join(dir, "b.sql") {
+		t.Errorf("verify_dump of another = %v, %v", scanned, err)
+	}
+	_, _, err = run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"tables": []any{"public.users", "public.empty", "public.gone"}})
+	if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Say(err), "has no rows of public.empty, public.gone") {
+		t.Errorf("verify_dump of missing tables = %v", err)
+	}
+	if err := os.Symlink(path, filepath.Join(dir, "link.sql")); err != nil {
+		t.Fatal(err)
+	}
+	for path, kind := range map[string]fault.Kind{
+		"/etc/passwd": fault.Forbidden, dir + "/../" + filepath.Base(dir) + "/a.sql": fault.Forbidden, filepath.Join(dir, "link.sql"): fault.NotFound, filepath.Join(dir, "c.sql"): fault.NotFound,
+	} {
+		if _, _, err := run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"path": path}); fault.KindOf(err) != kind {
+			t.Errorf("verify_dump of %s = %v, want %s", path, err, kind)
+		}
+	}
+	if len(scanned) != 3 {
+		t.Errorf("scanned %v", scanned)
 	}
 }

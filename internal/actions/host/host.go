@@ -28,6 +28,9 @@ type Config struct {
 	Commands map[string]Command
 	// Files are paths with * and the like in their last part, by name.
 	Files map[string]string
+	// Scan reads a dump of PostgreSQL to its end, or says what is wrong with it
+	// as a *fault.Error; nil: file.verify_dump cannot work.
+	Scan func(ctx context.Context, path string) (Dump, error)
 }
 
 // A Command is one that runbooks start by its name.
@@ -47,6 +50,13 @@ type Arg struct {
 	Values  []string // the only ones that are allowed; none: any
 	Pattern string   // that the whole text must match; "" is plain text that is no option
 	Default string   // "": it must be given
+}
+
+// A Dump is what is known of one that was read to its end.
+type Dump struct {
+	SQLBytes int
+	SHA256   string         // of the file
+	Rows     map[string]int // by table with its schema
 }
 
 // A Conn is the machine. It is safe for concurrent use.

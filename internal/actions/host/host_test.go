@@ -103,6 +103,7 @@ func TestActionsListsEveryFile(t *testing.T) {
 	for name, result := range map[string]any{
 		"exec.run":           host.Ran{ExitCode: 3, Lines: []string{"a"}, Took: time.Second},
 		"file.latest_backup": host.Backup{Path: "/b", Bytes: 1, Modified: time.Unix(1795600000, 0).UTC(), Age: time.Hour, Count: 2},
+		"file.verify_dump":   host.Verified{Path: "/b", Modified: time.Unix(1795600000, 0).UTC(), Rows: map[string]int{"public.users": 2}, Total: 2},
 	} {
 		data, err := json.Marshal(result)
 		if err != nil {

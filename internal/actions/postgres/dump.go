@@ -230,6 +230,33 @@ func unquote(word string) string {
 	return word
 }
 
+// A Dump is what is known of a dump that is whole.
+type Dump struct {
+	Bytes  int64 // of SQL
+	SHA256 string
+	Rows   map[string]int // by table with its schema
+}
+
+// ScanDump reads a dump to its end, plain or gzipped. Its error, a
+// *fault.Error, says what is wrong with one that is not whole, or that has more
+// in it than one database's tables. No server is asked.
+func ScanDump(ctx context.Context, path string) (Dump, error) {
+	b, err := openDump(path)
+	if err != nil {
+		return Dump{}, err
+	}
+	defer b.Close()
+	found, err := b.scan(ctx)
+	if err != nil {
+		return Dump{}, err
+	}
+	d := Dump{Bytes: found.bytes, SHA256: found.sha256, Rows: map[string]int{}}
+	for _, t := range found.tables {
+		d.Rows[t.name()] = t.rows
+	}
+	return d, nil
+}
+
 // A backup is an open file with a dump.
 type backup struct {
 	path string
@@ -247,6 +274,11 @@ func (c *Conn) openBackup(path string) (*backup, error) {
 	if ok, err := filepath.Match(c.config.Backups, path); err != nil || !ok || filepath.Clean(path) != path {
 		return nil, fault.New(fault.Forbidden, "%s is not among the backups of this connection.", clip(path, 200)).Hinted("They are %s.", c.config.Backups)
 	}
+	return openDump(path)
+}
+
+// openDump opens a regular file, and no link to one.
+func openDump(path string) (*backup, error) {
 	wrong := func(err error) error {
 		return fault.New(fault.NotFound, "The backup %s cannot be read.", path).Hinted("Is it there, a regular file, and readable for opsbot?").Because(err)
 	}
