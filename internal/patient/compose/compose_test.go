@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -211,4 +212,43 @@ func query(t *testing.T, p *compose.Patient, text string) []float64 {
 		}
 	}
 	return values
+}
+
+var (
+	sqlBlock = regexp.MustCompile("(?s)```sql\n(.*?)```")
+	comment  = regexp.MustCompile(`(?m)^\s*--.*$`)
+	password = regexp.MustCompile(`PASSWORD \S+`)
+)
+
+// The patient's roles have exactly what the documentation tells people to
+// grant.
+func TestRolesAreThoseOfTheDocumentation(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/connections/postgres.md")
+	do(t, err)
+	own, err := os.ReadFile("project/db/roles.sql")
+	do(t, err)
+	statements := func(text string) (list []string) {
+		for _, s := range strings.Split(password.ReplaceAllString(comment.ReplaceAllString(text, ""), "PASSWORD …"), ";") {
+			if s = strings.Join(strings.Fields(s), " "); s != "" {
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	block := sqlBlock.FindSubmatch(page)
+	if block == nil {
+		t.Fatal("the page has no SQL")
+	}
+	want, got := statements(string(block[1])), statements(string(own))
+	for _, s := range want {
+		if !slices.ContainsFunc(got, func(g string) bool { return strings.HasSuffix(g, s) }) {
+			t.Errorf("roles.sql lacks %q", s)
+		}
+	}
+	for _, s := range got {
+		if strings.Contains(s, "opsbot_") && !slices.Contains(want, s) {
+			t.Errorf("roles.sql has %q, which the page does not tell", s)
+		}
+	}
 }

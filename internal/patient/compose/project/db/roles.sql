@@ -12,12 +12,10 @@ GRANT pg_monitor TO opsbot_ro;
 GRANT CONNECT ON DATABASE bot_production TO opsbot_ro;
 GRANT USAGE ON SCHEMA public TO opsbot_ro;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO opsbot_ro;
+ALTER DEFAULT PRIVILEGES FOR ROLE app IN SCHEMA public GRANT SELECT ON TABLES TO opsbot_ro;
 
 CREATE ROLE opsbot_maint LOGIN PASSWORD :'opsbot_maint' CONNECTION LIMIT 6;
 GRANT app, pg_monitor, pg_signal_backend, pg_checkpoint TO opsbot_maint;
 
 CREATE ROLE opsbot_restore LOGIN CREATEDB PASSWORD :'opsbot_restore' CONNECTION LIMIT 6;
 GRANT app, pg_monitor, pg_signal_backend TO opsbot_restore;
-
--- The tables come later.
-ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT SELECT ON TABLES TO opsbot_ro;
