@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/actions/redis":               {"runbooks", "internal/fault"},
 	"internal/actions/web":                 {"runbooks", "internal/fault"},
 	"internal/config":                      {},
+	"internal/alert":                       {"runbooks", "internal/fault", "internal/outbox"},
 	"internal/deployment":                  {"runbooks", "internal/access", "internal/fault"},
 	"internal/fault":                       {},
 	"internal/inbox":                       {"internal/outbox"},
@@ -52,8 +53,8 @@ var allowed = map[string][]string{
 	"internal/slacksim/page":               {"internal/slacksim", "internal/slacksim/page/kit"},
 	"internal/slacksim/page/kit":           {},
 	"internal/slacksim/pagetest":           {},
-	"internal/store":                       {"runbooks", "runbooks/engine", "internal/access", "internal/deployment", "internal/fault", "internal/inbox", "internal/outbox"},
-	"internal/store/storetest":             {"internal/store", "runbooks", "runbooks/engine", "internal/access", "internal/deployment", "internal/fault", "internal/inbox", "internal/outbox"},
+	"internal/store":                       {"runbooks", "runbooks/engine", "internal/access", "internal/alert", "internal/deployment", "internal/fault", "internal/inbox", "internal/outbox"},
+	"internal/store/storetest":             {"internal/store", "runbooks", "runbooks/engine", "internal/access", "internal/alert", "internal/deployment", "internal/fault", "internal/inbox", "internal/outbox"},
 }
 
 // guarded foreign modules may be imported by the named packages alone: so a

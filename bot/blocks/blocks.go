@@ -52,6 +52,8 @@ func Render(c outbox.Content, at time.Time) Message {
 		m = report(c)
 	case outbox.Answer:
 		m = answer(c)
+	case outbox.Alert:
+		m = alert(c, at)
 	case outbox.File:
 		m = Message{Text: esc(line(c.Title, 500)), File: file(c)}
 	default:

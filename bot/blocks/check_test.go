@@ -282,7 +282,7 @@ func (c *judge) keys(at string, o map[string]any, known ...string) {
 
 var (
 	angled   = regexp.MustCompile(`<[^<>]*>`)
-	ours     = regexp.MustCompile(`^<(@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^-?\d+\^[^|<>]+\|[^|<>]+|https://[^|<>]+\|[^|<>]+)>$`)
+	ours     = regexp.MustCompile(`^<(@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^-?\d+\^[^|<>]+\|[^|<>]+|https?://[^|<>]+\|[^|<>]+)>$`)
 	entities = regexp.MustCompile(`&(amp|lt|gt);`)
 )
 

@@ -94,6 +94,8 @@ func contents(at time.Time) []contentSample {
 	add("report-endless", outbox.Report{Number: 15, Title: endless, Verdict: "unknown", BodyMarkup: strings.Repeat("✓ *step* done <https://example.com/a/very/long/link|see here> &amp; so on ", 400)})
 	add("report-code", outbox.Report{Number: 16, Title: "Database health", Verdict: "pass", BodyMarkup: "Before\n```\n" + strings.Repeat("SELECT 1; -- &lt;idle&gt;\n", 300) + "```\nAfter"})
 
+	addAlerts(add, at)
+
 	add("file", outbox.File{Run: stem, Name: "keys.txt", Title: "Output of step 3 of R12", Text: "prod_user:1\nprod_user:2\n"})
 
 	add("answer-list", outbox.Answer{
@@ -344,6 +346,38 @@ func addAsks(add func(string, outbox.Content), at time.Time) {
 		})
 	}))
 	add("ask-empty", outbox.Ask{})
+}
+
+func addAlerts(add func(string, outbox.Content), at time.Time) {
+	firing := outbox.Alert{
+		Title: "CacheHitRateLow", State: "firing", Severity: "warning", Environment: "demo", Text: "The cache misses too often.",
+		Since: at.Add(-4 * time.Minute), Link: "http://alerts.example:9093",
+		Alerts: []outbox.AlertLine{
+			{Labels: "instance=cache-1:9121", Text: "Hit rate 41 % for 5 minutes.", State: "firing", Since: at.Add(-4 * time.Minute)},
+			{Labels: "instance=cache-2:9121", State: "resolved", Since: at.Add(-9 * time.Minute)},
+		},
+		Runbooks: []outbox.Item{
+			{Name: "Cache troubleshooting", Command: "runbook run cache-fix env=demo", Label: "Run cache-fix"},
+			{Name: "Performance diagnosis", Command: "runbook run performance-diagnosis env=demo", Label: "Run performance-diagnosis"},
+		},
+	}
+	add("alert-firing", firing)
+	resolved := firing
+	resolved.State, resolved.Ended = "resolved", at.Add(-time.Minute)
+	resolved.Alerts = []outbox.AlertLine{{Labels: "instance=cache-1:9121", State: "resolved", Since: at.Add(-4 * time.Minute)}}
+	add("alert-resolved", resolved)
+	alone := firing
+	alone.Runbooks, alone.Link = nil, ""
+	add("alert-without-runbook", alone)
+	add("alert-hostile", outbox.Alert{Title: hostile, State: hostile, Severity: hostile, Environment: hostile, Text: hostile, Link: "https://" + hostile,
+		Alerts: []outbox.AlertLine{{Labels: hostile, Text: hostile, State: hostile}}, More: -3,
+		Runbooks: []outbox.Item{{Name: hostile, Command: hostile, Label: hostile}}})
+	add("alert-endless", outbox.Alert{Title: endless, State: "firing", Severity: endless, Environment: endless, Text: endless, Since: at, Link: "https://" + strings.Repeat("x", 5000), More: 500,
+		Alerts: slicesOf(1000, func(int) outbox.AlertLine { return outbox.AlertLine{Labels: endless, Text: endless, State: endless} }),
+		Runbooks: slicesOf(60, func(i int) outbox.Item {
+			return outbox.Item{Name: endless, Command: fmt.Sprint("runbook run x", i), Label: endless}
+		})})
+	add("alert-empty", outbox.Alert{})
 }
 
 func forms() []formSample {

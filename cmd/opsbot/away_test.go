@@ -172,6 +172,9 @@ func TestDatabaseGoesAway(t *testing.T) {
 		t.Errorf("a command is answered %q, %v, want %q", m.Visible(), err, undone)
 	}
 	h.refused("ann", undone, func() { h.click("ann", asked, "Done") })
+	if figures := get(t, h.health()+"/metrics"); !strings.Contains(figures, "opsbot_database_up 0") || strings.Contains(figures, "opsbot_outbox_depth") {
+		t.Error("without the database, /metrics has figures of it")
+	}
 	if status, checks := h.ready(); status != 503 || !strings.Contains(checks["database"], "database") || checks["slack"] != "Commands cannot be recorded: the database does not take them." {
 		t.Errorf("/readyz answers %d, %v", status, checks)
 	}

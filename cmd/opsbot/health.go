@@ -22,10 +22,10 @@ type check struct {
 	run  func(context.Context) error
 }
 
-// healthServer answers /healthz, /readyz and /metrics.
+// healthServer answers /healthz, /readyz and /metrics, and what else is added.
 type healthServer struct {
 	listener net.Listener
-	handler  http.Handler
+	mux      *http.ServeMux
 }
 
 // listen opens addr, so that a taken port is known before anything else starts.
@@ -65,7 +65,7 @@ func newHealthServer(l net.Listener, registry *prometheus.Registry, checks []che
 
 // Serve answers until ctx is done, then finishes what is under way.
 func (h *healthServer) Serve(ctx context.Context) error {
-	return serveHTTP(ctx, h.listener, h.handler)
+	return serveHTTP(ctx, h.listener, h.mux)
 }
 
 // serveHTTP serves until ctx is done and gives requests under way two seconds.

@@ -48,6 +48,7 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		return err
 	}
 	defer db.Close()
+	registry.MustRegister(databaseFigures{db, log})
 	people := workspace.Directory(db.Groups(), usergroupFallback(cfg))
 	a, err := openApp(ctx, c, cfg, db, people, log, registry)
 	if err != nil {
@@ -62,8 +63,17 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 			return err
 		}
 		health := newHealthServer(l, registry, []check{{"database", db.Ping}, {"slack", func(context.Context) error { return slackReady(workspace) }}})
+		webhook, err := newAlertWebhook(ctx, cfg, db.Alerts(), a.engine, log)
+		if err != nil {
+			return err
+		}
+		if webhook != nil {
+			health.mux.Handle(webhookPath, webhook)
+		}
 		services = append(services, service{"health", health.Serve})
 		log.Info("answering health checks", "addr", l.Addr().String())
+	} else if !cfg.HTTP.WebhookToken.IsZero() {
+		log.Warn("alerts are not taken: http.webhook_token is set, and http.addr is not")
 	}
 	services = append(services, service{"engine", a.engine.Serve}, service{"schedules", a.engine.ServeSchedules})
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")

@@ -196,7 +196,7 @@ func (c *Config) anchor(dir string) {
 	if p, ok := strings.CutPrefix(c.Database, "sqlite:"); ok {
 		c.Database = "sqlite:" + abs(p)
 	}
-	c.Slack.BotToken.dir, c.Slack.AppToken.dir = dir, dir
+	c.Slack.BotToken.dir, c.Slack.AppToken.dir, c.HTTP.WebhookToken.dir = dir, dir, dir
 	for _, env := range c.Environments {
 		for name, conn := range env.Connections {
 			conn.Password.dir, conn.Token.dir, conn.MaintenancePassword.dir = dir, dir, dir

@@ -35,7 +35,8 @@ type Slack struct {
 
 // HTTP is the server for health, metrics and webhooks.
 type HTTP struct {
-	Addr string `yaml:"addr"` // host:port; "" serves nothing
+	Addr         string `yaml:"addr"`          // host:port; "" serves nothing
+	WebhookToken Secret `yaml:"webhook_token"` // that Alertmanager shows; zero: alerts are not taken
 }
 
 // Log says how much is logged.

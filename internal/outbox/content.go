@@ -165,6 +165,29 @@ type Item struct {
 	Label   string `json:"label,omitempty"`   // that button's text
 }
 
+// An Alert is the live message of a group of alerts.
+type Alert struct {
+	Title       string      `json:"title"`
+	State       string      `json:"state"` // firing, resolved
+	Severity    string      `json:"severity,omitempty"`
+	Environment string      `json:"environment,omitempty"`
+	Text        string      `json:"text,omitempty"` // what the alerts' author says
+	Since       time.Time   `json:"since"`
+	Ended       time.Time   `json:"ended,omitzero"`
+	Alerts      []AlertLine `json:"alerts"`
+	More        int         `json:"more,omitempty"` // alerts that are not among them
+	Link        string      `json:"link,omitempty"` // to Alertmanager
+	Runbooks    []Item      `json:"runbooks"`       // what they suggest
+}
+
+// An AlertLine is one alert of an Alert.
+type AlertLine struct {
+	Labels string    `json:"labels,omitempty"` // that the others do not have
+	Text   string    `json:"text,omitempty"`
+	State  string    `json:"state"` // firing, resolved
+	Since  time.Time `json:"since"`
+}
+
 // A File is a long output, uploaded into a conversation.
 type File struct {
 	Run   string `json:"run,omitempty"`
@@ -179,6 +202,7 @@ func (Line) ContentKind() string    { return "line" }
 func (Report) ContentKind() string  { return "report" }
 func (Answer) ContentKind() string  { return "answer" }
 func (File) ContentKind() string    { return "file" }
+func (Alert) ContentKind() string   { return "alert" }
 
 func (c RunCard) Summary() string {
 	s := fmt.Sprintf("%s on %s (R%d): %s", c.Title, c.Environment, c.Number, c.State)
@@ -201,6 +225,17 @@ func (a Ask) Summary() string {
 func (l Line) Summary() string   { return l.Text }
 func (r Report) Summary() string { return fmt.Sprintf("%s (R%d) %s", r.Title, r.Number, r.Verdict) }
 func (f File) Summary() string   { return f.Title }
+
+func (a Alert) Summary() string {
+	s := a.Title + " is " + a.State
+	if a.Environment != "" {
+		s += " on " + a.Environment
+	}
+	if a.Text != "" {
+		s += ": " + a.Text
+	}
+	return s
+}
 
 func (a Answer) Summary() string {
 	var parts []string
@@ -233,6 +268,8 @@ func Decode(kind string, data []byte) (Content, error) {
 		return decode[Answer](data)
 	case "file":
 		return decode[File](data)
+	case "alert":
+		return decode[Alert](data)
 	}
 	return nil, fmt.Errorf("outbox: unknown content kind %q", kind)
 }

@@ -193,6 +193,8 @@ var housekeeping = []string{
 	`DELETE FROM inbox WHERE due_at IS NULL AND recorded_at < {now} - 86400000`,
 	// Why something could not be said is of use for as long as people ask.
 	`DELETE FROM outbox WHERE dropped_at < {now} - 604800000`,
+	// A group of alerts that ended so long ago fires anew.
+	`DELETE FROM alerts WHERE NOT firing AND changed_at < {now} - 2592000000`,
 	// What came of schedules is kept for about a year.
 	`DELETE FROM firings WHERE fired_at < {now} - 34560000000`,
 }

@@ -21,6 +21,21 @@ CREATE TABLE deployments (
 CREATE INDEX deployments_service ON deployments (environment, service, number);
 INSERT INTO counters (name, value) VALUES ('deployment', 0);
 
+-- Groups of alerts that were reported, and the card that each has in Slack.
+CREATE TABLE alerts (
+    group_id   TEXT PRIMARY KEY,
+    episode    BIGINT NOT NULL,  -- rises when it fires anew: part of the card's key
+    firing     BOOLEAN NOT NULL,
+    digest     TEXT NOT NULL,    -- of what the card says
+    onsets     TEXT NOT NULL,    -- JSON array: its alerts when they were reported resolved
+    changed_at BIGINT NOT NULL
+);
+CREATE INDEX alerts_changed ON alerts (changed_at);
+
+CREATE INDEX runs_ended ON runs (state) WHERE state IN ('succeeded', 'failed', 'canceled'); -- for counting them
+
 -- +goose Down
+DROP INDEX runs_ended;
+DROP TABLE alerts;
 DELETE FROM counters WHERE name = 'deployment';
 DROP TABLE deployments;
