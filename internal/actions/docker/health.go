@@ -35,7 +35,7 @@ func (c *Conn) untilUp(ctx context.Context, id string, within time.Duration) (ti
 			}
 			switch {
 			case b.State.Restarting, b.RestartCount > restarts:
-				return 0, fault.New(fault.Conflict, "%s starts and ends again and again, the last time with exit code %d.", b.name(), b.State.ExitCode).
+				return 0, fault.New(fault.Conflict, "%s starts and ends again and again%s.", b.name(), c.lastEnd(ctx, b)).
 					Hinted("%s", c.lastWords(ctx, b))
 			case b.State.Status == "exited" || b.State.Status == "dead":
 				return 0, fault.New(fault.Conflict, "%s ended right after its start, with exit code %d.", b.name(), b.State.ExitCode).

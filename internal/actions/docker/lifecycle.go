@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -230,7 +231,7 @@ func (c *Conn) destroys(list []box) string {
 // and again, and of what was just restarted.
 func (c *Conn) mayRestart(ctx context.Context, b box) error {
 	if b.crashing() {
-		return fault.New(fault.Conflict, "%s restarts itself again and again: %s, the last time with exit code %d.", b.name(), things(b.RestartCount, "time"), b.State.ExitCode).
+		return fault.New(fault.Conflict, "%s restarts itself again and again: %s%s.", b.name(), things(b.RestartCount, "time"), c.lastEnd(ctx, b)).
 			Hinted("Another restart would not help. %s", c.lastWords(ctx, b))
 	}
 	times := c.restartsOf(ctx, b)
@@ -251,7 +252,7 @@ func (c *Conn) mayRestart(ctx context.Context, b box) error {
 }
 
 // restartsOf lists when a container was stopped within the window, by anybody
-// as far as the engine remembers, and by this process.
+// as far as the engine and the container remember, and by this process.
 func (c *Conn) restartsOf(ctx context.Context, b box) []time.Time {
 	now := time.Now()
 	since := now.Add(-restartWindow * c.config.Cooldown)
@@ -264,28 +265,58 @@ func (c *Conn) restartsOf(ctx context.Context, b box) []time.Time {
 	}
 	c.restarts[b.ID] = slices.Clone(times)
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	messages, errs := c.client.Events(ctx, events.ListOptions{
-		Since: stamp(since), Until: stamp(now),
-		Filters: filters.NewArgs(filters.Arg("container", b.ID), filters.Arg("event", "stop")),
-	})
 	var past []time.Time
-	for {
-		select {
-		case m := <-messages:
-			past = append(past, time.Unix(0, m.TimeNano))
-			continue
-		case <-errs: // io.EOF when it has told all; otherwise our own memory has to do
-		case <-ctx.Done():
-		}
-		break
+	for _, m := range c.eventsOf(ctx, b, "stop", since, now) {
+		past = append(past, time.Unix(0, m.TimeNano))
 	}
 	if len(past) > len(times) {
 		times = past
 	}
+	// The engine remembers its last 256 events only, and health checks are
+	// events, too; the container itself remembers when it last ended.
+	if ended, err := time.Parse(time.RFC3339Nano, b.State.FinishedAt); err == nil && len(times) == 0 && b.RestartCount == 0 && ended.After(since) {
+		times = append(times, ended)
+	}
 	slices.SortFunc(times, time.Time.Compare)
 	return times
+}
+
+// eventsOf lists what the engine remembers to have happened to a container;
+// nothing when it does not answer.
+func (c *Conn) eventsOf(ctx context.Context, b box, event string, since, until time.Time) []events.Message {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	messages, errs := c.client.Events(ctx, events.ListOptions{
+		Since: stamp(since), Until: stamp(until),
+		Filters: filters.NewArgs(filters.Arg("container", b.ID), filters.Arg("event", event)),
+	})
+	var past []events.Message
+	for {
+		select {
+		case m := <-messages:
+			past = append(past, m)
+		case <-errs: // io.EOF when it has told all
+			return past
+		case <-ctx.Done():
+			return past
+		}
+	}
+}
+
+// lastEnd says how the process of a container that restarts itself ended the
+// last time, ", the last time with exit code 7", as far as it is known: while it
+// runs once more, its state has an exit code of 0.
+func (c *Conn) lastEnd(ctx context.Context, b box) string {
+	code := strconv.Itoa(b.State.ExitCode)
+	if b.State.Running && !b.State.Restarting {
+		now := time.Now()
+		ends := c.eventsOf(ctx, b, "die", now.Add(-time.Hour), now)
+		if len(ends) == 0 {
+			return ""
+		}
+		code = ends[len(ends)-1].Actor.Attributes["exitCode"]
+	}
+	return ", the last time with exit code " + code
 }
 
 // stamp writes a time as the engine reads it.
