@@ -11,16 +11,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check ## everything CI runs: linters, then all tests with the race detector, on real servers
-	.ci/with-docker .ci/with-postgres $(GO) test -race -timeout 12m -parallel 10 ./...
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 15m -parallel 10 ./...
+	.ci/docker-tests -race
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short -parallel 10 ./...
 
 test-docker: setup ## every test on Docker and Compose: builds the Compose plugin the first time (minutes, cached)
 	.ci/compose
-	OPSBOT_TEST_DOCKER=1 .ci/with-docker .ci/with-postgres $(GO) test -timeout 40m -parallel 4 $(DOCKER_PACKAGES)
+	OPSBOT_TEST_DOCKER=1 .ci/docker-tests
 
-DOCKER_PACKAGES ?= ./internal/actions/docker ./internal/patient/compose/... ./cmd/opsbot
 test-replicas: ## 500 runs through replicas that are killed, frozen and cut off: minutes, and the figures
 	OPSBOT_TEST_REPLICA_RUNS=500 .ci/with-postgres $(GO) test -run '^TestReplicas$$' -v -timeout 30m ./runbooks/engine
 

@@ -62,6 +62,9 @@ func Require(t testing.TB) {
 	if testing.Short() {
 		t.Skip("a patient in containers takes more than -short allows")
 	}
+	if os.Getenv("OPSBOT_TEST_ENGINE") == "0" {
+		t.Skip("OPSBOT_TEST_ENGINE=0 leaves Docker out")
+	}
 	if err := compose.Check(t.Context()); err != nil {
 		if os.Getenv("OPSBOT_TEST_DOCKER") == "1" {
 			t.Fatalf("%v, and OPSBOT_TEST_DOCKER=1 wants it to be there", err)
