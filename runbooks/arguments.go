@@ -202,10 +202,10 @@ func (c *checker) end(n *node, in *names) *End {
 	return end
 }
 
-// child reads the arguments of `do: run`. Unlike a runbook that is run on
-// failure, a step goes on afterwards: its status is the child's verdict.
+// child reads the arguments of `do: run`. Where the child ends well, `then` says
+// whether the run ends with it; where it does not, on_fail decides.
 func (c *checker) child(n *node, in *names, at Pos) *Child {
-	child := &Child{Then: "resume"}
+	child := &Child{Then: "end"}
 	c.fields(n, "run", "RB208", builtinArguments["run"].names(), func(f field) {
 		switch f.key {
 		case "runbook":
@@ -214,7 +214,7 @@ func (c *checker) child(n *node, in *names, at Pos) *Child {
 		case "params":
 			child.Params = c.childParams(f.value, in)
 		case "then":
-			child.Then = c.choice(f.value, "then", builtinArguments["run"].words("then")...)
+			child.Then = c.afterwards(f.value, false)
 		}
 	})
 	if n.get("runbook") == nil {

@@ -85,7 +85,7 @@ var nextForm = func() *Form {
 		key("end", verdictForm, "end the run"),
 		key("with", givenForm, "parameters of the runbook that is run"),
 		key("then", oneOf(slices.Concat(afterRun, afterOffer)...),
-			"after `run`: `retry` the step, `resume` with the next, or `end` (default); after `offer`: `stop` (default), `continue` or `note`"),
+			"after `run`: `retry` the failed step (in `on_fail` alone), `resume` with the next, or `end` (default); after `offer`: `stop` (default), `continue` or `note`"),
 		key("say", templateForm, "what to say"),
 	)
 	f.OneOf = nextKinds
@@ -209,7 +209,7 @@ var builtinArguments = map[string]*Form{
 	"run": mapForm(
 		key("runbook", slugForm, "which").must(),
 		key("params", givenForm, "its parameters"),
-		key("then", oneOf("resume", "end"), "go on afterwards (default), or end with its verdict"),
+		key("then", oneOf(afterRun[1:]...), "`end` with its verdict (default), or `resume` with the next step; the step's own `then` may stand instead"),
 	),
 }
 

@@ -23,7 +23,9 @@ func (c *checker) next(n *node, in *names, what string, words []string) Next {
 		word, ok := c.text(n, what)
 		if ok && !slices.Contains(words, word) {
 			hint := didYouMean(word, words)
-			if _, step := c.places[word]; step {
+			if what == "then" && slices.Contains(afterRun, word) {
+				hint = "what follows do: run stands in with: { runbook: …, then: " + word + " }"
+			} else if _, step := c.places[word]; step {
 				hint = "write { goto: " + word + " }"
 			} else if hint == "" {
 				hint = "one of " + strings.Join(words, ", ") + ", or a map with " + strings.Join(nextKinds, ", ")
@@ -67,7 +69,7 @@ func (c *checker) nextMap(n *node, in *names, what string, keys []string) Next {
 			next.Run.Runbook, _ = c.text(v, "run")
 			next.Pos = v.pos
 			if then := n.get("then"); then != nil {
-				next.Run.Then = c.choice(then, "then", afterRun...)
+				next.Run.Then = c.afterwards(then, what == "on_fail")
 			}
 		case "offer":
 			targets++
@@ -91,6 +93,19 @@ func (c *checker) nextMap(n *node, in *names, what string, keys []string) Next {
 		c.problem(n.get("then").pos, "RB210", "then belongs to run and offer", "")
 	}
 	return next
+}
+
+// afterwards reads what follows a runbook that is run. Only where a step has
+// failed there is one to try again.
+func (c *checker) afterwards(n *node, failed bool) string {
+	if failed {
+		return c.choice(n, "then", afterRun...)
+	}
+	if n.value == "retry" {
+		c.problem(n.pos, "RB210", "there is no failed step to retry here", "a step is tried again by its own on_fail: { run: …, then: retry }")
+		return "resume" // so that nothing behind it seems out of reach
+	}
+	return c.choice(n, "then", afterRun[1:]...)
 }
 
 func (c *checker) childParams(n *node, in *names) map[string]*Value {
@@ -144,8 +159,15 @@ func (c *checker) offers(n *node, in *names) []OfferedRunbook {
 	return list
 }
 
-// target checks a goto. from is where it stands.
+// target checks a goto, and that there is a rollback. from is where it stands.
 func (c *checker) target(next Next, from place) {
+	if next.Word == "rollback" && (from.section != Main || len(c.rollbackIDs()) == 0) {
+		message := "there is no ## Rollback to go to"
+		if from.section != Main {
+			message = "only the main part leads to the rollback"
+		}
+		c.problem(next.Pos, "RB210", message, "")
+	}
 	if next.Goto == "" {
 		return
 	}
@@ -198,7 +220,7 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 		for _, row := range s.Decide.Rows {
 			lead(row.Next, done, true)
 		}
-	case s.Run != nil && s.Run.Then == "end":
+	case s.Run != nil && s.Run.Then == "end" && s.Then.zero():
 	default:
 		lead(s.Then, done, true)
 	}

@@ -164,10 +164,12 @@ func TestChildSpeaksInItsRootsThread(t *testing.T) {
 
 func TestChildByVerbAndByRow(t *testing.T) {
 	t.Parallel()
-	verb := step("1. Mend", "id: mend\ndo: run\nwith: { runbook: remedy, params: { to: x } }\non_fail: continue")
+	verb := step("1. Mend", "id: mend\ndo: run\nwith: { runbook: remedy, params: { to: x }, then: resume }\non_fail: continue")
 	b := newBench(t, remedy,
 		doc("verb", verb+step("2. Look", "id: look\ndo: redis.look\ntarget: cache\nwhen: ok(\"mend\")")),
-		doc("verb-end", strings.Replace(verb, "params: { to: x } }", "params: { to: x }, then: end }", 1)+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")),
+		doc("verb-end", strings.Replace(verb, ", then: resume", "", 1)+step("2. Look", "id: look\ndo: redis.look\ntarget: cache\nwhen: steps.mend.failed")),
+		doc("verb-goto", strings.Replace(verb, ", then: resume }", " }\nthen: { goto: far }", 1)+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")+
+			step("3. Look far", "id: far\ndo: redis.look\ntarget: cache")),
 		doc("row", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")+step("2. Decide", `
 id: which
 do: decide
@@ -182,7 +184,8 @@ rows:
 	b.serve()
 	for slug, want := range map[string][]string{
 		"verb": {"mend=pass", "look=pass"}, "verb-end": {"mend=pass", "look="},
-		"row": {"look=pass", "which=pass", "after=pass"}, "then": {"look=pass", "after=pass"},
+		"verb-goto": {"mend=pass", "look=", "far=pass"},
+		"row":       {"look=pass", "which=pass", "after=pass"}, "then": {"look=pass", "after=pass"},
 	} {
 		run := b.start(slug)
 		b.vote(b.asked(b.childOf(run), engine.Confirm), ann, "confirm")
@@ -198,8 +201,8 @@ rows:
 	dry := b.start("verb", func(r *engine.StartRequest) { r.DryRun = true })
 	b.ended(dry, engine.Succeeded)
 	runs, err := b.engine.List(t.Context(), engine.Query{Runbook: "remedy", Limit: 50})
-	if err != nil || len(runs) != 5 {
-		t.Errorf("%d runs of the remedy, %v, want 5", len(runs), err)
+	if err != nil || len(runs) != 6 {
+		t.Errorf("%d runs of the remedy, %v, want 6", len(runs), err)
 	}
 }
 
@@ -363,7 +366,7 @@ func TestManyParentsAreWoken(t *testing.T) {
 			free := func(s string) string { return strings.Replace(s, "lock: cache\n", "", 1) }
 			docs = append(docs, free(doc(fmt.Sprintf("low%d", i), step("1. Look", "id: look\ndo: redis.look\ntarget: cache"))),
 				free(doc(fmt.Sprintf("mid%d", i), step("1. Low", fmt.Sprintf("id: low\ndo: run\nwith: { runbook: low%d }", i)))),
-				free(doc(fmt.Sprintf("top%d", i), step("1. Mid", fmt.Sprintf("id: mid\ndo: run\nwith: { runbook: mid%d }", i))+
+				free(doc(fmt.Sprintf("top%d", i), step("1. Mid", fmt.Sprintf("id: mid\ndo: run\nwith: { runbook: mid%d, then: resume }", i))+
 					step("2. Mid again", fmt.Sprintf("id: again\ndo: run\nwith: { runbook: mid%d }", i)))))
 		}
 		b := newBenchOn(t, url, docs...)

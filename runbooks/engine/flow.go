@@ -232,8 +232,13 @@ func (w *worker) phaseOver() {
 }
 
 // endMain ends the main part, or the rollback: the verdict is the worst of the
-// steps' and forced, and the cleanup follows.
+// steps' and forced, and the cleanup follows. In the cleanup it leaves the rest
+// of that out.
 func (w *worker) endMain(forced runbooks.Status, outcome string) {
+	if w.run.Phase == PhaseCleanup {
+		w.moveTo("")
+		return
+	}
 	v := worse(verdict(w.run, w.rb), forced)
 	if outcome == "" {
 		outcome = w.run.Outcome

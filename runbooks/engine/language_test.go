@@ -363,6 +363,31 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// Whatever a cleanup step says, the cleanup comes to an end.
+func TestCleanupEnds(t *testing.T) {
+	t.Parallel()
+	look := func(id, more string) string {
+		return "\n### " + id + "\n\nText.\n\n```yaml step\nid: " + id + "\ndo: redis.look\ntarget: cache\n" + more + "```\n"
+	}
+	for name, target := range map[string]string{
+		"end":   "on_fail: { end: failed }",
+		"stop":  "on_fail: stop",
+		"offer": "on_fail: { offer: [tidy], then: stop }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, doc("tidy", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")+
+				"\n## Cleanup\n"+look("ill", "expect: result.keys > 5000\n"+target+"\n")+look("last", "")))
+			b.serve()
+			r := b.ended(b.start("tidy"), engine.Succeeded)
+			wantStatus(t, r, "look=pass", "ill=fail")
+			if r.Verdict != runbooks.Warn {
+				t.Errorf("verdict %q, want warn: a failed cleanup is no failed run", r.Verdict)
+			}
+		})
+	}
+}
+
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, fix)

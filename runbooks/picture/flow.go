@@ -236,7 +236,7 @@ func node(rb *runbooks.Runbook, s *runbooks.Step) Node {
 	if s.Confirm != nil && s.Confirm.Text != nil {
 		n.Asks = s.Confirm.Text.String()
 	}
-	n.ways(s)
+	n.ways(s, s.Section == runbooks.Main && len(rb.Rollback) > 0)
 	return n
 }
 
@@ -333,16 +333,21 @@ func gates(rb *runbooks.Runbook, s *runbooks.Step) []string {
 	return list
 }
 
-// ways collects where the step can go.
-func (n *Node) ways(s *runbooks.Step) {
+// ways collects where the step can go; back says whether that may be the
+// rollback.
+func (n *Node) ways(s *runbooks.Step, back bool) {
+	choices := "people choose: retry, skip or stop"
+	if back {
+		choices = "people choose: retry, skip, roll back or stop"
+	}
 	switch {
 	case s.End != nil:
-		n.add("then", runbooks.Next{End: s.End.Verdict, Say: s.End.Say})
+		n.add("then", "", runbooks.Next{End: s.End.Verdict, Say: s.End.Say})
 	case s.Decide != nil:
 		for _, row := range s.Decide.Rows {
-			n.add(condition(s.Decide, row), row.Next)
+			n.add(condition(s.Decide, row), "", row.Next)
 		}
-	case s.Run != nil && s.Run.Then == "end":
+	case s.Run != nil && s.Run.Then == "end" && zero(s.Then):
 		n.Ways = append(n.Ways, Way{On: "then", Does: "end with its verdict", Kind: Ends})
 	default:
 		on := "pass"
@@ -352,14 +357,14 @@ func (n *Node) ways(s *runbooks.Step) {
 		if zero(s.Then) {
 			n.Through, n.Next = true, true
 		} else {
-			n.add(on, s.Then)
+			n.add(on, "", s.Then)
 		}
 	}
 	switch {
 	case !zero(s.OnFail):
-		n.add("fail", s.OnFail)
+		n.add("fail", choices, s.OnFail)
 	case s.Group != nil && s.Group.OnFail != nil:
-		n.add("fail", *s.Group.OnFail)
+		n.add("fail", choices, *s.Group.OnFail)
 	}
 }
 
@@ -383,8 +388,8 @@ func condition(d *runbooks.Decision, row runbooks.Row) string {
 	return "if " + strings.Join(cells, ", ")
 }
 
-// add adds a way.
-func (n *Node) add(on string, next runbooks.Next) {
+// add adds a way; choices are what an `ask` asks.
+func (n *Node) add(on, choices string, next runbooks.Next) {
 	w := Way{On: on}
 	switch {
 	case next.Goto != "":
@@ -408,7 +413,7 @@ func (n *Node) add(on string, next runbooks.Next) {
 	case next.Word == "rollback":
 		w.Does, w.Kind = "roll back", Ends
 	case next.Word == "ask":
-		w.Does, w.Kind = "people choose: retry, skip, roll back or stop", Asks
+		w.Does, w.Kind = choices, Asks
 		w.GoesOn = true
 	case next.Word == "continue":
 		w.Does, w.Kind = "go on as failed", Goes
