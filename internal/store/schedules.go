@@ -121,7 +121,7 @@ func (v schedules) Firings(ctx context.Context, limit int) (list []engine.Firing
 		list = nil
 		return t.each(`SELECT f.schedule_id, f.fire_at, f.fired_at, f.runbook, f.environment, f.run_id, f.outcome,
 				COALESCE(r.number, 0), COALESCE(r.state, ''), COALESCE(r.verdict, '')
-			FROM firings f LEFT JOIN runs r ON r.id = f.run_id ORDER BY f.fired_at DESC, f.schedule_id LIMIT $1`, []any{limit}, firing(&list))
+			FROM firings f LEFT JOIN runs r ON r.id = f.run_id ORDER BY f.fired_at DESC, f.fire_at DESC, f.schedule_id LIMIT $1`, []any{limit}, firing(&list))
 	})
 	return list, err
 }
