@@ -192,8 +192,12 @@ func (s *Server) checkToken(r *request) obj {
 		return refuse(code)
 	}
 	switch wantApp := r.method == "apps.connections.open"; r.token {
+	case s.opts.ConfigToken:
+		if r.method != "apps.manifest.export" {
+			return refuse("not_allowed_token_type")
+		}
 	case s.opts.BotToken:
-		if wantApp {
+		if wantApp || r.method == "apps.manifest.export" {
 			return refuse("not_allowed_token_type")
 		}
 	case s.opts.AppToken:

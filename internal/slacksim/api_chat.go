@@ -16,6 +16,7 @@ func init() {
 	handlers = map[string]handler{
 		"api.test": apiTest, "auth.test": authTest,
 		"apps.connections.open": (*Server).openConnection,
+		"apps.manifest.export":  exportManifest,
 		"chat.postMessage":      postMessage, "chat.update": updateMessage, "chat.delete": deleteMessage,
 		"chat.postEphemeral": postEphemeral, "chat.getPermalink": getPermalink, "chat.scheduleMessage": scheduleMessage,
 		"chat.scheduledMessages.list": listScheduled, "chat.deleteScheduledMessage": deleteScheduled,
@@ -31,7 +32,7 @@ func init() {
 		"reactions.add": addReaction, "reactions.remove": removeReaction, "reactions.get": getReactions,
 		"pins.add": addPin, "pins.remove": removePin, "pins.list": listPins,
 		"bookmarks.add": addBookmark, "bookmarks.edit": editBookmark, "bookmarks.list": listBookmarks, "bookmarks.remove": removeBookmark,
-		"files.getUploadURLExternal": uploadURL, "files.completeUploadExternal": completeUpload, "files.info": fileInfo,
+		"files.getUploadURLExternal": uploadURL, "files.completeUploadExternal": completeUpload, "files.info": fileInfo, "files.delete": deleteFile,
 		"blocks.validate": validateBlocks, "team.info": teamInfo, "emoji.list": listEmoji, "bots.info": botInfo,
 	}
 }
@@ -230,15 +231,27 @@ func hasRichText(blocks json.RawMessage) bool {
 	return false
 }
 
+// remove deletes a message. One with replies leaves a tombstone, and what
+// Slack tells of it is an edit; once the last reply is gone, so is that.
+// Source: events captured by users (I:slack-edge#10, openclaw#22035).
 func (s *Server) remove(c *channel, m *Message) {
 	before := s.messageJSON(m, false)
-	m.Deleted = true
+	m.Deleted, m.Tombstone = true, m.ReplyCount > 0
 	if parent := c.byTS[m.ThreadTS]; parent != nil && parent != m && m.For == "" {
 		parent.ReplyCount--
+		parent.Tombstone = parent.Tombstone && parent.ReplyCount > 0
+	}
+	c.pins = slices.DeleteFunc(c.pins, func(p pin) bool { return p.ts == m.TS }) // policy: without an event
+	m.Pinned = false
+	if m.Tombstone {
+		m.Text, m.Blocks, m.Attachments, m.Metadata, m.Files, m.Reactions = deletedText, nil, nil, nil, nil, nil
 	}
 	delete(s.unread, msgKey{c.ID, m.TS})
 	s.tell(Event{Kind: "delete", Channel: c.ID, TS: m.TS, User: m.For})
-	if m.For == "" {
+	switch {
+	case m.Tombstone:
+		s.emitChange(c, "message_changed", before, m)
+	case m.For == "":
 		s.emitChange(c, "message_deleted", before, m)
 	}
 }

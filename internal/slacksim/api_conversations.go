@@ -495,7 +495,7 @@ func channelHistory(s *Server, r *request) obj {
 	}
 	var msgs []*Message
 	for _, m := range c.msgs {
-		if !m.Deleted && m.For == "" && (m.ThreadTS == "" || m.ThreadTS == m.TS || m.Broadcast) {
+		if (!m.Deleted || m.Tombstone) && m.For == "" && (m.ThreadTS == "" || m.ThreadTS == m.TS || m.Broadcast) {
 			msgs = append(msgs, m)
 		}
 	}
@@ -516,8 +516,8 @@ func threadReplies(s *Server, r *request) obj {
 	if refusal != nil {
 		return refusal
 	}
-	parent := c.message(r.get("ts"))
-	if parent == nil || parent.For != "" {
+	parent := c.byTS[r.get("ts")]
+	if parent == nil || (parent.Deleted && !parent.Tombstone) || parent.For != "" {
 		return refuse("thread_not_found")
 	}
 	if parent.ThreadTS != "" && parent.ThreadTS != parent.TS { // a reply's ts shows just the reply

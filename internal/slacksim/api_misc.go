@@ -2,10 +2,13 @@ package slacksim
 
 import (
 	_ "embed"
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml"
 )
 
 func apiTest(_ *Server, r *request) obj {
@@ -27,6 +30,22 @@ func authTest(s *Server, r *request) obj {
 		"ok": true, "url": "https://" + s.app.teamDomain + ".slack.com/", "team": s.app.teamName, "user": s.users[s.app.botUserID].Name,
 		"team_id": s.app.teamID, "user_id": s.app.botUserID, "bot_id": s.app.botID, "is_enterprise_install": false,
 	}
+}
+
+// exportManifest shows an app's settings to who may change them, as far as they
+// are read here.
+func exportManifest(s *Server, r *request) obj {
+	if r.get("app_id") != s.app.appID {
+		return refuse("invalid_app_id")
+	}
+	text, err := yaml.Marshal(s.manifest)
+	if err == nil {
+		text, err = yaml.YAMLToJSON(text)
+	}
+	if err != nil {
+		return refuse("failed_export")
+	}
+	return obj{"ok": true, "manifest": json.RawMessage(text)}
 }
 
 func teamInfo(s *Server, r *request) obj {

@@ -282,4 +282,22 @@ func TestUpload(t *testing.T) {
 	if f, _ := s.File(id); !f.Complete || f.Title != "T" || len(f.Channels) != 0 {
 		t.Errorf("file = %+v", f)
 	}
+
+	// What is deleted is gone for everybody; the message says that it was there.
+	if err := api.DeleteFileContext(soon(t), summary.ID); err != nil {
+		t.Fatal(err)
+	}
+	found, err := api.GetConversationHistoryContext(soon(t), &slack.GetConversationHistoryParameters{ChannelID: ops, Oldest: m.TS, Latest: m.TS, Inclusive: true})
+	if err != nil || len(found.Messages) != 1 || len(found.Messages[0].Files) != 1 || found.Messages[0].Files[0].Mode != "tombstone" || found.Messages[0].Files[0].Name != "" {
+		t.Errorf("after files.delete the message is %+v, %v", found, err)
+	}
+	ann, err := s.As("ann").Upload(ops, "", "mine.txt", "", []byte("mine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRefusals(t, s, []refusalRow{
+		{"reference", "files.delete", []string{"file", summary.ID}, "file_deleted"},
+		{"reference", "files.delete", []string{"file", "F404"}, "file_not_found"},
+		{"reference", "files.delete", []string{"file", ann.Files[0].ID}, "cant_delete_file"},
+	})
 }

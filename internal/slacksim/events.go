@@ -26,6 +26,9 @@ var eventScopes = map[string][]string{
 	"member_left_channel":   {"channels:read", "groups:read"},
 	"channel_archive":       {"channels:read"},
 	"channel_unarchive":     {"channels:read"},
+	"group_archive":         {"groups:read"},
+	"group_unarchive":       {"groups:read"},
+	"user_change":           {"users:read"},
 	"channel_rename":        {"channels:read"},
 	"channel_created":       {"channels:read"},
 }
@@ -198,15 +201,31 @@ func (s *Server) leaveChannel(c *channel, user string) {
 	s.tell(Event{Kind: "channel", Channel: c.ID})
 }
 
-// archive closes a channel; on false opens it again.
+// archive closes a channel; on false opens it again. A private channel has
+// events of its own. Source: events reference (A).
 func (s *Server) archive(c *channel, user string, on bool) {
 	c.Archived = on
 	if c.has(s.app.botUserID) {
-		name := "channel_unarchive"
-		if on {
-			name = "channel_archive"
+		name := "channel_"
+		if c.Private {
+			name = "group_"
 		}
-		s.emit(name, obj{"type": name, "channel": c.ID, "user": user})
+		if on {
+			name += "archive"
+		} else {
+			name += "unarchive"
+		}
+		event := obj{"type": name, "channel": c.ID}
+		if user != "" {
+			event["user"] = user
+		}
+		s.emit(name, event)
 	}
 	s.tell(Event{Kind: "channel", Channel: c.ID})
+}
+
+// emitUser tells of a change to a person's account. The event goes to every
+// app that asked for it, whatever channels the person is in.
+func (s *Server) emitUser(u *User) {
+	s.emit("user_change", obj{"type": "user_change", "user": s.userJSON(u), "cache_ts": s.clock.now().Unix()})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/slack-go/slack"
 	"github.com/slack-go/slack/slackevents"
 	"github.com/slack-go/slack/socketmode"
 
@@ -177,6 +178,70 @@ func TestOwnPostsAndEdits(t *testing.T) {
 	}
 }
 
+// A deleted message with replies is an edit into a
+// tombstone; its thread lives on for people, until the last reply is gone.
+func TestTombstone(t *testing.T) {
+	t.Parallel()
+	s := workspace(t)
+	ops := channelID(t, s, "ops")
+	w := connectRaw(t, s)
+	ts := post(t, s, ops, goButton)
+	w.event()
+	if err := s.As("ann").Pin("#ops", ts); err != nil {
+		t.Fatal(err)
+	}
+	for dig(w.event(), "payload.event.type") != "pin_added" {
+	}
+	reply, err := s.As("ann").Reply("#ops", ts, "on it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.event()
+	if err := s.As("ann").Delete("#ops", ts); err == nil {
+		t.Error("Ann deleted the app's message")
+	}
+	if err := s.DeleteMessage("#ops", ts); err != nil {
+		t.Fatal(err)
+	}
+	e := w.event()
+	for path, want := range map[string]any{
+		"payload.event.subtype": "message_changed", "payload.event.message.subtype": "tombstone", "payload.event.message.ts": ts,
+		"payload.event.message.user": "USLACKBOT", "payload.event.previous_message.bot_id": s.BotID(),
+	} {
+		if got := dig(e, path); got != want {
+			t.Errorf("%s = %v, want %v", path, got, want)
+		}
+	}
+	checkRefusals(t, s, []refusalRow{
+		{"rule 70: A", "chat.update", []string{"channel", ops, "ts", ts, "text", "x"}, "message_not_found"},
+		{"rule 70: A", "chat.delete", []string{"channel", ops, "ts", ts}, "message_not_found"},
+		{"rule 85: A", "pins.remove", []string{"channel", ops, "timestamp", ts}, "message_not_found"},
+		{"policy", "chat.postMessage", []string{"channel", ops, "thread_ts", ts, "text", "x"}, "cannot_reply_to_message"},
+	})
+	api := client(s)
+	if pins, _, err := api.ListPinsContext(soon(t), ops); err != nil || len(pins) != 0 {
+		t.Errorf("pins = %v, %v", pins, err)
+	}
+	msgs, _, _, err := api.GetConversationRepliesContext(soon(t), &slack.GetConversationRepliesParameters{ChannelID: ops, Timestamp: ts})
+	if err != nil || len(msgs) != 2 || msgs[0].SubType != "tombstone" || msgs[1].Text != "on it" {
+		t.Errorf("replies = %+v, %v", msgs, err)
+	}
+	if _, err := s.As("ben").Reply("#ops", ts, "where did it go?"); err != nil {
+		t.Errorf("Ben cannot reply any more: %v", err)
+	}
+	for _, m := range s.Thread("#ops", ts, "ann")[1:] {
+		if err := s.DeleteMessage("#ops", m.TS); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := s.Thread("#ops", ts, "ann"); len(left) != 0 {
+		t.Errorf("left over: %+v", left)
+	}
+	if m, _ := s.Message("#ops", reply.TS); !m.Deleted {
+		t.Error("the reply is still there")
+	}
+}
+
 // The other events that opsbot's manifest subscribes to, as slack-go decodes
 // them. Source: slack.md §1.5.
 func TestOtherEvents(t *testing.T) {
@@ -217,7 +282,29 @@ func TestOtherEvents(t *testing.T) {
 			h, ok := e.(*slackevents.AppHomeOpenedEvent)
 			return ok && h.User == ann.ID() && h.Tab == "home" && strings.HasPrefix(h.Channel, "D") && h.View == nil
 		}},
-		{"archive", func() error { s.ArchiveChannel("quiet"); return nil }, func(e any) bool { _, ok := e.(*slackevents.ChannelArchiveEvent); return ok }},
+		{"file", func() error {
+			_, err := ann.Upload("#quiet", m.TS, "post-mortem.md", "edited", []byte("# INC-1"))
+			return err
+		}, func(e any) bool {
+			f, ok := e.(*slackevents.MessageEvent)
+			return ok && f.SubType == "file_share" && len(f.Message.Files) == 1 && f.Message.Files[0].Name == "post-mortem.md"
+		}},
+		{"archive", func() error { return ann.Archive("#quiet") }, func(e any) bool {
+			a, ok := e.(*slackevents.ChannelArchiveEvent)
+			return ok && a.User == ann.ID()
+		}},
+		{"private archive", func() error { s.ArchiveChannel("secret"); return nil }, func(e any) bool {
+			_, ok := e.(*slackevents.GroupArchiveEvent)
+			return ok
+		}},
+		{"deactivated", func() error { s.DeactivateUser("ben"); return nil }, func(e any) bool {
+			u, ok := e.(*slackevents.UserChangeEvent)
+			return ok && u.User.Deleted && u.User.Name == "ben"
+		}},
+		{"reactivated", func() error { s.ReactivateUser("ben"); return nil }, func(e any) bool {
+			u, ok := e.(*slackevents.UserChangeEvent)
+			return ok && !u.User.Deleted
+		}},
 	}
 	for _, step := range steps {
 		if err := step.act(); err != nil {
@@ -226,7 +313,7 @@ func TestOtherEvents(t *testing.T) {
 		for deadline := soon(t); ; {
 			select {
 			case e := <-got:
-				if _, text := e.(*slackevents.MessageEvent); text {
+				if text, ok := e.(*slackevents.MessageEvent); ok && text.SubType != "file_share" {
 					continue // "has joined the channel"
 				}
 				if !step.same(e) {

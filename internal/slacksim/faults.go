@@ -145,6 +145,21 @@ func (s *Server) RemoveScope(scope string) {
 	delete(s.scopes, scope)
 }
 
+// RemoveEvent unsubscribes the app from an event, such as pin_added.
+func (s *Server) RemoveEvent(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events := &s.manifest.Settings.Events.Bot
+	*events = slices.DeleteFunc(slices.Clone(*events), func(e string) bool { return e == name })
+}
+
+// AddEvent subscribes the app to an event.
+func (s *Server) AddEvent(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifest.Settings.Events.Bot = append(slices.Clone(s.manifest.Settings.Events.Bot), name)
+}
+
 // DropSockets breaks every connection without a close frame.
 func (s *Server) DropSockets() {
 	for _, k := range s.openSockets() {

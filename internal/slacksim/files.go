@@ -219,6 +219,33 @@ func fileInfo(s *Server, r *request) obj {
 	return obj{"ok": true, "file": s.fileJSON(f), "comments": []obj{}, "response_metadata": obj{"next_cursor": ""}}
 }
 
+// deleteFile takes a file away. The messages that show it stay, with a tombstone
+// in its place. Source: reference of files.delete; that a bot may delete its own
+// files only is what cant_delete_file says.
+func deleteFile(s *Server, r *request) obj {
+	f := s.files[r.get("file")]
+	switch {
+	case f == nil || f.Content == nil && !f.Deleted:
+		return refuse("file_not_found")
+	case f.Deleted:
+		return refuse("file_deleted")
+	case f.User != s.app.botUserID:
+		return refuse("cant_delete_file")
+	}
+	f.Content, f.Deleted = nil, true
+	for _, c := range s.channels {
+		for _, m := range c.msgs {
+			for i := range m.Files {
+				if m.Files[i].ID == f.ID {
+					m.Files[i] = File{ID: f.ID, User: f.User, Deleted: true}
+				}
+			}
+		}
+	}
+	s.wake()
+	return obj{"ok": true}
+}
+
 // serveFile gives the bytes of a file to whoever has the bot token.
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request) {
 	id, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/files/"), "/")

@@ -1,6 +1,7 @@
 package slacksim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -162,14 +163,11 @@ func (p *Person) say(channel, threadTS, text string) (Message, error) {
 	}
 	m := Message{User: p.id, Text: p.s.typed(text)}
 	if threadTS != "" {
-		parent := c.message(threadTS)
-		if parent == nil || parent.For != "" {
+		parent := c.byTS[threadTS]
+		if parent == nil || (parent.Deleted && !parent.Tombstone) || parent.For != "" {
 			return Message{}, fmt.Errorf("there is no message %s to reply to", threadTS)
 		}
-		m.ThreadTS = parent.TS
-		if parent.ThreadTS != "" {
-			m.ThreadTS = parent.ThreadTS
-		}
+		m.ThreadTS = cmp.Or(parent.ThreadTS, parent.TS)
 	}
 	m.Blocks = encode([]obj{{"type": "rich_text", "block_id": p.s.random(5), "elements": []obj{
 		{"type": "rich_text_section", "elements": []obj{{"type": "text", "text": text}}},
@@ -211,6 +209,63 @@ func (p *Person) Delete(channel, ts string) error {
 		return err
 	}
 	p.s.remove(c.channel, m)
+	return nil
+}
+
+// Upload shares a text file, in a thread unless threadTS is empty, with a
+// comment that may be empty.
+func (p *Person) Upload(channel, threadTS, name, comment string, content []byte) (Message, error) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	c, err := p.in(channel)
+	if err != nil {
+		return Message{}, err
+	}
+	if err := c.writable(); err != nil {
+		return Message{}, err
+	}
+	switch {
+	case name == "" || len(content) == 0:
+		return Message{}, errors.New("an empty file cannot be shared")
+	case len(content) > maxFile:
+		return Message{}, errors.New("the file is too large")
+	}
+	m := Message{User: p.id, Text: p.s.typed(comment), Subtype: "file_share"}
+	if threadTS != "" {
+		parent := c.byTS[threadTS]
+		if parent == nil || (parent.Deleted && !parent.Tombstone) || parent.For != "" {
+			return Message{}, fmt.Errorf("there is no message %s to reply to", threadTS)
+		}
+		m.ThreadTS = cmp.Or(parent.ThreadTS, parent.TS)
+	}
+	f := &File{ID: p.s.newID("F"), Name: name, Title: name, Size: len(content), Content: slices.Clone(content), User: p.id, Channels: []string{c.ID}, Complete: true}
+	p.s.files[f.ID] = f
+	p.s.fileOrder = append(p.s.fileOrder, f.ID)
+	m.Files = []File{*f}
+	return copyMessage(p.s.put(c.channel, m)), nil
+}
+
+// Archive closes a channel that the person is in; nobody can write there then.
+func (p *Person) Archive(channel string) error { return p.archive(channel, true) }
+
+// Unarchive opens it again.
+func (p *Person) Unarchive(channel string) error { return p.archive(channel, false) }
+
+func (p *Person) archive(channel string, on bool) error {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	c, err := p.in(channel)
+	switch {
+	case err != nil:
+		return err
+	case c.General || c.IM || c.MPIM:
+		return fmt.Errorf("%s cannot be archived", channel)
+	case !c.has(p.id):
+		return fmt.Errorf("%s is not in #%s", c.user.Name, c.Name)
+	case c.Archived == on:
+		return fmt.Errorf("#%s is archived: %v", c.Name, on)
+	}
+	p.s.archive(c.channel, p.id, on)
 	return nil
 }
 

@@ -14,6 +14,14 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // messageJSON is a message as Slack answers it. Metadata is whole only on
 // request, otherwise just its event_type.
 func (s *Server) messageJSON(m *Message, allMetadata bool) obj {
+	if m.Tombstone {
+		out := obj{
+			"type": "message", "subtype": "tombstone", "text": deletedText, "user": "USLACKBOT", "hidden": true,
+			"ts": m.TS, "thread_ts": m.TS, "is_locked": false,
+		}
+		s.threadJSON(m, out)
+		return out
+	}
 	out := obj{"type": "message", "text": m.Text, "ts": m.TS, "team": s.app.teamID}
 	if m.User != "" {
 		out["user"] = m.User
@@ -151,6 +159,9 @@ func (s *Server) userJSON(u *User) obj {
 
 // fileJSON is a file as files.info and messages show it.
 func (s *Server) fileJSON(f *File) obj {
+	if f.Deleted {
+		return obj{"id": f.ID, "mode": "tombstone"}
+	}
 	ext := strings.TrimPrefix(path.Ext(f.Name), ".")
 	channels := append([]string{}, f.Channels...)
 	return obj{

@@ -30,6 +30,7 @@ type Options struct {
 	Manifest    []byte           // the app's manifest, YAML or JSON; default: the embedded one of opsbot
 	BotToken    string           // default made up: xoxb-…
 	AppToken    string           // default made up: xapp-…
+	ConfigToken string           // default made up: xoxe.xoxp-…
 	Team        string           // the workspace's name and domain; default acme
 	Now         func() time.Time // default time.Now; Advance adds to it
 	Log         *slog.Logger     // default: nothing is logged
@@ -144,6 +145,9 @@ func Open(opts Options) (*Server, error) {
 	if s.opts.AppToken == "" {
 		s.opts.AppToken = "xapp-1-" + s.app.appID + "-sim"
 	}
+	if s.opts.ConfigToken == "" {
+		s.opts.ConfigToken = "xoxe.xoxp-1-" + s.app.appID + "-sim"
+	}
 	name := strings.ToLower(strings.ReplaceAll(m.Features.BotUser.DisplayName, " ", ""))
 	if name == "" {
 		name = "app"
@@ -228,6 +232,9 @@ func (s *Server) BotToken() string { return s.opts.BotToken }
 
 // AppToken returns the token that apps.connections.open must carry.
 func (s *Server) AppToken() string { return s.opts.AppToken }
+
+// ConfigToken is the app configuration token, which shows the app's settings.
+func (s *Server) ConfigToken() string { return s.opts.ConfigToken }
 
 // BotUserID returns the user ID of the app's bot.
 func (s *Server) BotUserID() string { return s.app.botUserID }

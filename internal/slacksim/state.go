@@ -2,10 +2,14 @@ package slacksim
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
+
+// deletedText stands in the place of a deleted message that has replies.
+const deletedText = "This message was deleted."
 
 // A channel is a Channel with what was said in it.
 type channel struct {
@@ -45,6 +49,7 @@ func (c *channel) kind() string {
 	return "channels"
 }
 
+// message finds a message that is still there.
 func (c *channel) message(ts string) *Message {
 	if m := c.byTS[ts]; m != nil && !m.Deleted {
 		return m
@@ -157,19 +162,61 @@ func (s *Server) AddUsergroup(g Usergroup) Usergroup {
 func (s *Server) ArchiveChannel(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.findChannel(name); c != nil {
+	if c := s.findChannel(name); c != nil && !c.Archived {
 		s.archive(c, "", true)
 	}
 }
 
-// DeactivateUser switches a person's account off.
-func (s *Server) DeactivateUser(name string) {
+// DeleteMessage deletes anybody's message as an admin would by hand, those of
+// the app included. Replies to it stay.
+func (s *Server) DeleteMessage(channel, ts string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u := s.findUser(name); u != nil {
-		u.Deactivated = true
-		s.tell(Event{Kind: "user"})
+	c := s.findChannel(channel)
+	if c == nil {
+		return fmt.Errorf("there is no channel %s", channel)
 	}
+	m := c.message(ts)
+	if m == nil || m.For != "" {
+		return fmt.Errorf("there is no message %s in %s", ts, channel)
+	}
+	s.remove(c, m)
+	return nil
+}
+
+// DeactivateUser switches a person's account off. Slack takes them out of
+// their channels and user groups (policy: without events of leaving) and tells
+// apps of the account alone.
+func (s *Server) DeactivateUser(name string) { s.activate(name, false) }
+
+// ReactivateUser switches it on again. The person is in no channel but
+// #general then.
+func (s *Server) ReactivateUser(name string) { s.activate(name, true) }
+
+func (s *Server) activate(name string, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.findUser(name)
+	if u == nil || u.Deactivated == !on {
+		return
+	}
+	u.Deactivated = !on
+	gone := func(id string) bool { return id == u.ID }
+	for _, c := range s.channels {
+		switch {
+		case on && c.General && !u.Guest && !c.has(u.ID):
+			c.Members = append(c.Members, u.ID)
+		case !on && !c.IM && !c.MPIM:
+			c.Members = slices.DeleteFunc(slices.Clone(c.Members), gone)
+		}
+	}
+	for _, g := range s.groups {
+		if !on {
+			g.Users = slices.DeleteFunc(slices.Clone(g.Users), gone)
+		}
+	}
+	s.emitUser(u)
+	s.tell(Event{Kind: "user"})
 }
 
 // findUser finds a user by ID, name or @name.
@@ -315,7 +362,7 @@ func copyMessage(m *Message) Message {
 
 // visibleTo reports whether the user sees the message at all.
 func (m *Message) visibleTo(user string) bool {
-	return !m.Deleted && (m.For == "" || m.For == user)
+	return (!m.Deleted || m.Tombstone) && (m.For == "" || m.For == user)
 }
 
 // History returns a channel as the person sees it, oldest first, with what

@@ -61,6 +61,7 @@ type File struct {
 	Channels []string // where it was shared; empty while private
 	AltText  string
 	Complete bool // whether files.completeUploadExternal was called
+	Deleted  bool // it has no content any more, and messages only say that it was there
 }
 
 // A Message is one message as its readers see it now. Its JSON parts are kept
@@ -80,6 +81,7 @@ type Message struct {
 	Edited      bool            // Slack shows "(edited)"
 	Updates     int             // how often its content was replaced
 	Deleted     bool
+	Tombstone   bool // deleted, but its replies are still there: people see "This message was deleted."
 	Broadcast   bool // a reply that is shown in the channel too
 	Pinned      bool
 	Reactions   []Reaction

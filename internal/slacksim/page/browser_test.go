@@ -165,6 +165,16 @@ func TestStory(t *testing.T) {
 	ann.Press("#chat .msg:focus-within .tools", "eyes")
 	ann.Shows("#chat .reaction", "1")
 
+	// Pins, the app's message shortcuts and edits are behind the same corner.
+	ann.Eval("document.querySelector('#chat .messages').focus()")
+	ann.Keys(pagetest.Up)
+	ann.Until("a message has the focus", "document.activeElement.matches('.msg')")
+	ann.Press("#chat .msg:focus-within .tools", "More for this message")
+	ann.Shows("#chat .msg:focus-within .tools", "Add to incident timeline")
+	ann.Shot("message-menu")
+	ann.Press("#chat .msg:focus-within .tools", "Pin to channel")
+	ann.Shows("#chat .byline", "pinned")
+
 	// Nothing is served from elsewhere, and the panel is there.
 	ann.Until("the panel is shown", "document.querySelector('#panel iframe').checkVisibility()")
 	if got := ann.Eval(`performance.getEntriesByType("resource").filter(r => !r.name.startsWith(location.origin)).length`); got != "0" {

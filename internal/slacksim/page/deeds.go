@@ -50,6 +50,10 @@ var deeds = map[string]func(*page, *slacksim.Person, deed) (reply, error){
 	"submit":   (*page).submit,
 	"close":    (*page).closeView,
 	"react":    (*page).react,
+	"pin":      (*page).pin,
+	"edit":     (*page).edit,
+	"delete":   (*page).remove,
+	"upload":   (*page).upload,
 	"dismiss":  (*page).dismiss,
 	"join":     (*page).join,
 	"home":     (*page).openHome,
@@ -206,6 +210,43 @@ func (p *page) react(who *slacksim.Person, d deed) (reply, error) {
 		return reply{}, who.Unreact(from.Channel, from.TS, d.Name)
 	}
 	return reply{}, who.React(from.Channel, from.TS, d.Name)
+}
+
+// pin pins a message, or takes its pin away.
+func (p *page) pin(who *slacksim.Person, d deed) (reply, error) {
+	from, ok := parseSource(d.Source)
+	if !ok || from.TS == "" {
+		return reply{}, errSurface
+	}
+	if m, ok := p.sim.Message(from.Channel, from.TS); ok && m.Pinned {
+		return reply{}, who.Unpin(from.Channel, from.TS)
+	}
+	return reply{}, who.Pin(from.Channel, from.TS)
+}
+
+func (p *page) edit(who *slacksim.Person, d deed) (reply, error) {
+	from, ok := parseSource(d.Source)
+	if !ok || from.TS == "" {
+		return reply{}, errSurface
+	}
+	if strings.TrimSpace(d.Text) == "" {
+		return reply{}, errors.New("an empty message cannot be saved; delete it instead")
+	}
+	return reply{}, who.Edit(from.Channel, from.TS, d.Text)
+}
+
+func (p *page) remove(who *slacksim.Person, d deed) (reply, error) {
+	from, ok := parseSource(d.Source)
+	if !ok || from.TS == "" {
+		return reply{}, errSurface
+	}
+	return reply{}, who.Delete(from.Channel, from.TS)
+}
+
+// upload shares a text file under Name.
+func (p *page) upload(who *slacksim.Person, d deed) (reply, error) {
+	_, err := who.Upload(d.Channel, d.Thread, d.Name, "", []byte(d.Text))
+	return reply{}, err
 }
 
 func (p *page) dismiss(who *slacksim.Person, d deed) (reply, error) {

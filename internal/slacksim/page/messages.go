@@ -40,6 +40,7 @@ type item struct {
 	System    bool // told by Slack itself, such as that somebody joined
 	Edited    bool
 	Pinned    bool
+	Raw       string // what its author would edit; empty on others' messages
 	Text      template.HTML
 	Blocks    template.HTML
 	Note      string
@@ -70,7 +71,7 @@ type reactionView struct {
 }
 
 // quick are the reactions offered in a message's menu.
-var quick = []string{"+1", "eyes", "white_check_mark", "tada", "pray", "question"}
+var quick = []string{"+1", "eyes", "white_check_mark", "pushpin", "tada", "question"}
 
 func (d *drawing) channel(c slacksim.Channel, seen bool) *channelView {
 	v := &channelView{
@@ -201,8 +202,16 @@ func (d *drawing) message(prefix string, m slacksim.Message, at time.Time, threa
 		System: strings.HasPrefix(m.Subtype, "channel_"),
 		Note:   author.RealName + ": " + d.kit.Note(m.Text),
 	}
+	if m.Tombstone {
+		x.Text, x.Who, x.System = d.kit.Mrkdwn(m.Text), person{Name: "Slackbot", Bot: true}, true
+		x.Mine, x.Edited, x.Pinned, x.Note = false, false, false, "Slackbot: "+m.Text
+		return d.threaded(x, m, thread)
+	}
 	if m.FromApp() {
 		x.Who.Bot = true
+	}
+	if x.Mine && m.Subtype == "" {
+		x.Raw = plain.Replace(m.Text)
 	}
 	failed := d.memory.failures(d.me.ID, src)
 	// What a person typed comes as blocks as well; its text has the markup.
@@ -228,6 +237,14 @@ func (d *drawing) message(prefix string, m slacksim.Message, at time.Time, threa
 		x.Quick = append(x.Quick, reactionView{Name: name, Glyph: kit.Glyph(name), Mine: reacted(m, name, d.me.ID)})
 	}
 	x.Shortcuts = slices.DeleteFunc(d.sim.Shortcuts(), func(s slacksim.ShortcutItem) bool { return !s.Message })
+	return d.threaded(x, m, thread)
+}
+
+// plain undoes Slack's escapes, for the person who wrote the text.
+var plain = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+
+// threaded adds what a message in a channel says of its thread.
+func (d *drawing) threaded(x item, m slacksim.Message, thread string) item {
 	if thread != "" {
 		return x
 	}
@@ -274,6 +291,9 @@ func (d *drawing) attachments(id string, raw json.RawMessage, failed map[kit.Spo
 }
 
 func (d *drawing) file(f slacksim.File) fileView {
+	if f.Deleted {
+		return fileView{Name: "This file was deleted."}
+	}
 	name := f.Title
 	if name == "" {
 		name = f.Name

@@ -226,6 +226,29 @@ func TestDeeds(t *testing.T) {
 	if got := w.do(t, "send", with(map[string]any{"text": "/runbook", "thread": first.TS})); got != "/runbook is not supported in threads. Sorry!" {
 		t.Errorf("a command in a thread: %q", got)
 	}
+	for i, pinned := range []bool{true, false} {
+		if err := w.do(t, "pin", with(map[string]any{"source": src})); err != "" {
+			t.Error(err)
+		}
+		if m, _ := w.sim.Message(w.ops.ID, first.TS); m.Pinned != pinned {
+			t.Errorf("after press %d: pinned %v", i+1, m.Pinned)
+		}
+	}
+	if err := w.do(t, "edit", with(map[string]any{"source": src, "text": "hello again"})); err != "" {
+		t.Error(err)
+	}
+	if m, _ := w.sim.Message(w.ops.ID, first.TS); m.Text != "hello again" || !m.Edited {
+		t.Errorf("after the edit: %+v", m)
+	}
+	if got := w.do(t, "edit", map[string]any{"as": w.ben.ID, "source": src, "text": "x"}); got == "" {
+		t.Error("somebody else's message can be edited")
+	}
+	if err := w.do(t, "upload", with(map[string]any{"name": "post-mortem.md", "text": "# INC-1\n", "thread": first.TS})); err != "" {
+		t.Error(err)
+	}
+	if th := w.sim.Thread(w.ops.ID, first.TS, "ben"); len(th) != 3 || th[2].Subtype != "file_share" || string(th[2].Files[0].Content) != "# INC-1\n" {
+		t.Errorf("thread after the upload: %+v", th)
+	}
 	for i, pressed := range []int{1, 0} {
 		if err := w.do(t, "react", with(map[string]any{"source": src, "name": "eyes"})); err != "" {
 			t.Error(err)
@@ -245,7 +268,18 @@ func TestDeeds(t *testing.T) {
 	if _, body, _ := w.get(t, at(w.ben.ID, w.ops.ID)); strings.Contains(body, "dispatch_failed") {
 		t.Error("somebody else sees the failure")
 	}
+	// A message with replies is deleted, and its thread stays.
+	if err := w.do(t, "delete", with(map[string]any{"source": src})); err != "" {
+		t.Error(err)
+	}
+	if _, body, _ := w.get(t, at(w.ben.ID, w.ops.ID)+"&thread="+first.TS); strings.Count(body, ">This message was deleted.</div>") != 2 || strings.Contains(body, "hello again") || !strings.Contains(body, "post-mortem.md") {
+		t.Errorf("the page does not show what is left of the deleted message: %s", body)
+	}
 	for name, deed := range map[string]map[string]any{
+		"pin":     {"as": w.ann.ID, "source": src},
+		"edit":    {"as": w.ann.ID, "source": src, "text": "x"},
+		"delete":  {"as": w.ann.ID, "source": "v:V1"},
+		"upload":  {"as": w.ann.ID, "channel": w.ops.ID, "name": "x"},
 		"send":    {"as": "U404", "channel": w.ops.ID, "text": "x"},
 		"act":     {"as": w.ann.ID, "source": "x"},
 		"submit":  {"as": w.ann.ID, "source": "v:V404"},
@@ -433,7 +467,8 @@ func FuzzDeed(f *testing.F) {
 	for name, rest := range map[string]string{
 		"send": `"text":"hi <@U1> @ann"}`, "act": `"source":"m:C1:1.2","block":"b","action":"a","value":["x"],"state":{"b":{"a":["1","2"]}}}`,
 		"submit": `"source":"v:V1","state":{"b":{"a":[]}}}`, "close": `"source":"v:V1","all":true}`, "react": `"source":"m:` + said.Channel + ":" + said.TS + `","name":"eyes"}`,
-		"dismiss": `"source":"m:x:y"}`, "join": `"x":1}`, "home": `"x":1}`, "options": `"source":"v:","value":["q"]}`, "shortcut": `"name":"incident_declare"}`,
+		"pin": `"source":"m:` + said.Channel + ":" + said.TS + `"}`, "edit": `"source":"m:` + said.Channel + ":" + said.TS + `","text":"x"}`, "delete": `"source":"m:x:y"}`,
+		"upload": `"name":"x.md","text":"# x"}`, "dismiss": `"source":"m:x:y"}`, "join": `"x":1}`, "home": `"x":1}`, "options": `"source":"v:","value":["q"]}`, "shortcut": `"name":"incident_declare"}`,
 	} {
 		f.Add(name, who+rest, "as="+ann.ID+"&channel="+said.Channel+"&thread="+said.TS+"&seen=1")
 	}

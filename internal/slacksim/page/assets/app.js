@@ -399,6 +399,39 @@ function confirmed(template, from) {
   });
 }
 
+// A message's menu stands above everything, or the list's edge would cut it.
+document.addEventListener("toggle", (e) => {
+  if (!e.target.matches?.(".tools details[open]")) return;
+  const menu = $(".menu", e.target), at = e.target.getBoundingClientRect();
+  menu.style.position = "fixed"; menu.style.right = Math.max(8, innerWidth - at.right) + "px";
+  const below = at.bottom + menu.offsetHeight + 6 < innerHeight;
+  menu.style.top = below ? at.bottom + 6 + "px" : Math.max(8, at.top - menu.offsetHeight - 6) + "px";
+}, true);
+
+// edit lets a person change what they said.
+function edit(b, on) {
+  const d = document.createElement("dialog"), t = document.createElement("textarea"), source = on.dataset.source;
+  d.className = "confirm-dialog edit-dialog"; d.setAttribute("aria-label", "Edit message");
+  d.innerHTML = '<h2>Edit message</h2><div class="buttons"><button type="button" class="btn" value="">Cancel</button><button type="button" class="btn primary" value="ok">Save</button></div>';
+  t.value = b.dataset.raw; t.rows = 4; t.setAttribute("aria-label", "Message");
+  $("h2", d).after(t); document.body.append(d);
+  d.addEventListener("click", (e) => { const press = e.target.closest("button"); if (press) d.close(press.value); });
+  d.addEventListener("close", () => { d.remove(); if (d.returnValue === "ok") ask("edit", { source, text: t.value }).then(done); });
+  d.showModal(); t.focus();
+}
+
+// attach shares a text file that the person picks.
+function attach(form) {
+  const input = document.createElement("input");
+  input.type = "file"; input.hidden = true;
+  input.addEventListener("change", async () => {
+    const file = input.files[0]; input.remove();
+    if (file) done(await ask("upload", { channel: form.dataset.channel, thread: form.dataset.thread || "", name: file.name, text: await file.text() }));
+  });
+  input.addEventListener("cancel", () => input.remove());
+  document.body.append(input); input.click();
+}
+
 document.addEventListener("click", (e) => {
   const b = e.target.closest("button");
   for (const d of $$("details.overflow[open], .tools details[open], .person[open]")) if (!d.contains(e.target)) d.open = false;
@@ -410,6 +443,9 @@ document.addEventListener("click", (e) => {
   const on = b.closest(".msg");
   switch (b.dataset.do) {
     case "react": b.closest("details")?.removeAttribute("open"); ask("react", { source: on.dataset.source, name: b.dataset.name }).then(refresh); break;
+    case "pin": case "delete": b.closest("details")?.removeAttribute("open"); ask(b.dataset.do, { source: on.dataset.source }).then(done); break;
+    case "edit": b.closest("details")?.removeAttribute("open"); edit(b, on); break;
+    case "attach": attach(b.closest("form")); break;
     case "dismiss": ask("dismiss", { source: on.dataset.source }).then(refresh); break;
     case "join": ask("join", { channel: b.dataset.channel }).then(done); break;
     case "shortcut": b.closest("details")?.removeAttribute("open"); ask("shortcut", { source: on ? on.dataset.source : "", name: b.dataset.name }).then(done); break;
