@@ -197,7 +197,7 @@ func (a *API) health(w http.ResponseWriter, _ *http.Request) int {
 }
 
 func (a *API) ready(w http.ResponseWriter, r *http.Request) int {
-	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
 	checks := map[string]string{"db": "ready", "redis": "ready"}
 	status, code := "ready", http.StatusOK

@@ -233,7 +233,7 @@ func (p *Patient) write(o Options, tag string, images map[string]string) (err er
 		"PROJECT": p.name, "API_IMAGE": APIImage, "IMAGE_TAG": tag,
 		"API_PORTS": fmt.Sprintf("%d-%d", first, first+maxReplicas-1),
 	})
-	for i, name := range []string{"DB_PORT", "CACHE_PORT", "WEB_PORT", "PROMETHEUS_PORT"} {
+	for i, name := range []string{"DB_PORT", "CACHE_PORT", "WEB_PORT", "PROMETHEUS_PORT", "GREEN_PORT"} {
 		p.env[name] = strconv.Itoa(first + maxReplicas + i)
 	}
 	for _, name := range []string{"JWT_SECRET_KEY", "POSTGRES_PASSWORD", "APP_PASSWORD", "OPSBOT_RO_PASSWORD", "OPSBOT_MAINT_PASSWORD", "OPSBOT_RESTORE_PASSWORD"} {

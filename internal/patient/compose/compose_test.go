@@ -179,7 +179,7 @@ func TestPatient(t *testing.T) {
 			}
 		}
 		slices.Sort(kinds)
-		if want := []string{"docker", "host", "http", "postgres", "prometheus", "redis"}; !slices.Equal(kinds, want) {
+		if want := []string{"docker", "host", "http", "http", "postgres", "prometheus", "redis"}; !slices.Equal(kinds, want) {
 			t.Errorf("the environment has %q", kinds)
 		}
 	})

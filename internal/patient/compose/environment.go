@@ -38,7 +38,7 @@ func (p *Patient) Environment(name string) (string, error) {
 	err := environmentTemplate.Execute(&b, map[string]any{
 		"Name": name, "Project": p.name, "File": p.File(), "EnvFile": p.EnvFile(), "Dir": p.dir, "MaxReplicas": maxReplicas, "Docker": p.engine, "Secrets": dir,
 		"Redis": p.RedisAddr(), "URL": p.URL(), "Prometheus": p.PrometheusURL(), "Backups": p.Backups(),
-		"Postgres": "127.0.0.1:" + p.env["DB_PORT"], "StatusPath": api.StatusPath, "Users": strings.Join(api.Users(), ","),
+		"Postgres": "127.0.0.1:" + p.env["DB_PORT"], "Green": p.env["GREEN_PORT"], "StatusPath": api.StatusPath, "Users": strings.Join(api.Users(), ","),
 	})
 	if err != nil {
 		return "", fmt.Errorf("write the environment: %w", err)

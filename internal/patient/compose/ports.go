@@ -8,10 +8,10 @@ import (
 )
 
 // A patient has a row of ports on loopback: first the API's replicas', then
-// one for each server.
+// one for each server, and that of a green instance.
 const (
 	maxReplicas = 8
-	servers     = 4
+	servers     = 5
 )
 
 // freePorts finds the first of a row of ports that were free a moment ago. They
