@@ -24,6 +24,17 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// BenchmarkLibrary lints all built-in runbooks, as every start of opsbot does.
+func BenchmarkLibrary(b *testing.B) {
+	cat := released(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, problems := runbooks.Load(cat, library.FS); problems.Err() != nil {
+			b.Fatal(problems)
+		}
+	}
+}
+
 func BenchmarkEval(b *testing.B) {
 	rb := cacheFix(b)
 	params, _ := rb.CheckParams(nil)

@@ -69,7 +69,28 @@ func (p *parser) check(drafts []*draft) {
 	} else {
 		p.warn(c.titleAt, "RB603", "the runbook has no ## Report", "a report is what people read the next day")
 	}
+	c.savedEarlier()
 	c.estimate()
+}
+
+// savedEarlier looks after places that ask for what a step has saved in an
+// earlier run: any step may be asked for, also one that has yet to come in this.
+func (c *checker) savedEarlier() {
+	for _, e := range c.compiled {
+		for _, ref := range e.earlier {
+			s := c.rb.Step(ref.id)
+			switch {
+			case s == nil:
+				c.problem(ref.pos, "RB310", "there is no step "+clip(ref.id), didYouMean(ref.id, c.ids))
+			case !slices.ContainsFunc(s.Save, func(v Saved) bool { return v.Name == ref.name }):
+				names := make([]string, len(s.Save))
+				for i, v := range s.Save {
+					names[i] = v.Name
+				}
+				c.problem(ref.pos, "RB301", fmt.Sprintf("step %s saves no %s", ref.id, clip(ref.name)), didYouMean(ref.name, names))
+			}
+		}
+	}
 }
 
 // identify gives a step its id.

@@ -69,13 +69,17 @@ func (rb *Runbook) Step(id string) *Step {
 }
 
 // check compares the runbooks with each other: names and numbers (RB112), and
-// what they run and offer (RB213, RB216, RB218). It fills in the aliases.
+// what they run and offer (RB213, RB216, RB218, RB225). It fills in the aliases
+// and numbers; those of an earlier folder give way to any name of a later one, so
+// that what people call their own runbooks cannot clash with built-in ones.
 func (l *Library) check() Problems {
 	var problems Problems
 	problem := func(rb *Runbook, at Pos, code, message, hint string) {
 		problems = append(problems, Problem{File: rb.File, Pos: at, Code: code, Message: message, Hint: hint})
 	}
-	for _, rb := range l.runbooks {
+	later := slices.Clone(l.runbooks)
+	slices.SortStableFunc(later, func(a, b *Runbook) int { return b.layer - a.layer })
+	for _, rb := range later {
 		names := map[string]Pos{}
 		for _, alias := range rb.Aliases {
 			names[alias] = rb.at["alias "+alias]
@@ -85,6 +89,9 @@ func (l *Library) check() Problems {
 		}
 		for _, name := range sortedKeys(names) {
 			if other := l.names[name]; other != nil && other != rb {
+				if other.layer > rb.layer {
+					continue
+				}
 				problem(rb, names[name], "RB112", fmt.Sprintf("%s is the name or number of %s too", name, other.Slug), "")
 				continue
 			}
@@ -99,7 +106,11 @@ func (l *Library) check() Problems {
 				if near := l.Suggest(k.runbook); near != "" {
 					hint = fmt.Sprintf("did you mean %q?", near)
 				}
-				problem(rb, k.pos, "RB213", fmt.Sprintf("there is no runbook %s", clip(k.runbook)), hint)
+				message := fmt.Sprintf("there is no runbook %s", clip(k.runbook))
+				if l.dropped[k.runbook] {
+					message, hint = fmt.Sprintf("the runbook %s has problems of its own", k.runbook), ""
+				}
+				problem(rb, k.pos, "RB213", message, hint)
 				continue
 			}
 			for _, m := range child.misfits(k.params, k.pos) {
@@ -108,6 +119,8 @@ func (l *Library) check() Problems {
 			if k.runs {
 				if way := l.cycle(child, rb, nil); way != nil {
 					problem(rb, k.pos, "RB216", fmt.Sprintf("running %s leads back here: %s", child.Slug, strings.Join(append([]string{rb.Slug}, way...), " → ")), "offer it instead")
+				} else if way := l.deepest(child, MaxDepth); len(way) > MaxDepth {
+					problem(rb, k.pos, "RB225", fmt.Sprintf("running %s goes more than %d deep: %s", child.Slug, MaxDepth, strings.Join(append([]string{rb.Slug}, way...), " → ")), "offer it instead")
 				}
 			}
 		}
@@ -182,6 +195,26 @@ func (l *Library) cycle(rb, goal *Runbook, seen []*Runbook) []string {
 	return nil
 }
 
+// MaxDepth is how deep runbooks may run each other: one that people start may
+// run another, which may run another, which may run a last one.
+const MaxDepth = 3
+
+// deepest returns the longest chain of runbooks that begins with rb and in which
+// each runs the next, cut after limit further ones: circles have no end.
+func (l *Library) deepest(rb *Runbook, limit int) []string {
+	var below []string
+	if limit > 0 {
+		for _, k := range rb.links() {
+			if child, ok := l.Find(k.runbook); ok && k.runs && len(below) < limit {
+				if way := l.deepest(child, limit-1); len(way) > len(below) {
+					below = way
+				}
+			}
+		}
+	}
+	return append([]string{rb.Slug}, below...)
+}
+
 // A Server is what only a server's configuration knows of a runbook's world.
 type Server struct {
 	Groups      []string
@@ -253,9 +286,9 @@ func (server Server) named(rb *Runbook, s *Step) Problems {
 	case "exec.run", "exec.probe":
 		argument, what, known = "command", "command", server.Commands
 	case "postgres.query", "postgres.explain", "prometheus.query":
-	case "postgres.create_index", "postgres.drop_index":
+	case "postgres.index", "postgres.create_index", "postgres.drop_index":
 		argument, what, known = "index", "index", server.Indexes
-	case "postgres.archive", "postgres.unarchive":
+	case "postgres.archivable", "postgres.archive", "postgres.unarchive":
 		argument, what, known = "table", "archive", server.Archives
 	default:
 		return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,7 @@ const (
 	hiddenPrefix    = "__"    // of the names that only the compiler uses
 	statusesName    = "__statuses"
 	secretsName     = "__secrets"
+	earlierName     = "__earlier"
 	meterName       = "__meter"
 	needFunction    = "__need"
 	plusFunction    = "__plus"
@@ -54,6 +56,10 @@ type Scope struct {
 	// Secret gives the value of a secret for `with`. Without it, secret() is an
 	// error.
 	Secret func(name string) (string, error)
+	// Earlier gives what the step saved under the name in the newest run before
+	// this one, of the same runbook on the same environment; nil if there is
+	// none. Without it, earlier() is an error.
+	Earlier func(step, name string) (any, error)
 }
 
 // A RunScope is `run` in expressions.
@@ -84,9 +90,18 @@ type Expr struct {
 	names   *names
 	roots   map[string]bool // names in scope that it uses
 	steps   map[string]bool // steps that it looks into
+	named   []string        // steps that it names, in ok() and the like too
 	secrets []string
 	refs    []reference
+	earlier []savedReference
 	tree    ast.Node // while the file is checked
+}
+
+// A savedReference is a place where an expression asks for what a step has saved
+// in an earlier run.
+type savedReference struct {
+	id, name string
+	pos      Pos
 }
 
 // A reference is a place where an expression names a step.
@@ -105,7 +120,9 @@ func (e *Expr) Pos() Pos { return e.pos }
 func (e *Expr) Secrets() []string { return e.secrets }
 
 // Uses reports whether it looks at the step with the id.
-func (e *Expr) Uses(step string) bool { return e.steps[step] }
+func (e *Expr) Uses(step string) bool {
+	return slices.Contains(e.named, step)
+}
 
 // Eval gives the expression's value: bool, int, float64, string,
 // time.Duration, time.Time, []any, map[string]any or nil. A value that is NaN
@@ -238,6 +255,8 @@ func (e *Expr) env(s *Scope) (map[string]any, error) {
 			env[root] = s.Steps
 		case secretsName:
 			env[root] = s.Secret
+		case earlierName:
+			env[root] = s.Earlier
 		case meterName:
 			env[root] = new(int)
 		default:

@@ -17,7 +17,7 @@ import (
 
 func cacheFix(t testing.TB) *runbooks.Runbook {
 	t.Helper()
-	l, problems := runbooks.Load(catalog(t), library.FS)
+	l, problems := runbooks.Load(released(t), library.FS)
 	rb, ok := l.Find("cache-fix")
 	if !ok {
 		t.Fatalf("cache-fix is broken:\n%v", problems)
@@ -77,8 +77,8 @@ func TestCacheFixDecides(t *testing.T) {
 		{"not when the measurement was skipped", "clear", when, runbooks.Scope{Steps: map[string]runbooks.StepScope{
 			"before": step(runbooks.Skipped, nil), "keys": step(runbooks.Pass, countResult{Matched: 500})}}, false, true},
 		{"not when nothing ran", "clear", when, runbooks.Scope{}, false, true},
-		{"enough lookups", "before", expects(0), runbooks.Scope{Result: rateResult{Lookups: 20}}, true, true},
-		{"too few lookups", "before", expects(0), runbooks.Scope{Result: rateResult{Lookups: 19}}, false, true},
+		{"enough lookups", "before", expects(0), runbooks.Scope{Result: rateResult{Lookups: 100}}, true, true},
+		{"too few lookups", "before", expects(0), runbooks.Scope{Result: rateResult{Lookups: 99}}, false, true},
 		{"no result at all", "before", expects(0), runbooks.Scope{}, false, false},
 		{"a primary", "info", expects(0), runbooks.Scope{Result: redisInfo{Role: "master"}}, true, true},
 		{"a replica", "info", expects(0), runbooks.Scope{Result: redisInfo{Role: "slave"}}, false, true},
@@ -185,6 +185,16 @@ func TestExpressions(t *testing.T) {
 		{`pct(ratio(1, 0))`, "no data"},
 		{`pct(steps.a?.result?.rate)`, "60 %"},
 		{`pct(0.12345)`, "12.3 %"},
+		{`measured(nil, "ms")`, "no data"},
+		{`measured(31.4, "ms")`, "31 ms"},
+		{`measured(0.24, "ms")`, "0.2 ms"},
+		{`measured(1200, "")`, "1200"},
+		{`measured(0, "tables")`, "0 tables"},
+		{`size(nil)`, "no data"},
+		{`size(0)`, "0 B"},
+		{`size(1023)`, "1023 B"},
+		{`size(1536)`, "1.5 KiB"},
+		{`size(268435456)`, "256 MiB"},
 		{`series(result, "status", "500") ?? 0`, 2.0},
 		{`series(result, "status", "401") ?? 0`, 0},
 		{`series(result, "status", "503")`, nil},

@@ -116,7 +116,7 @@ func TestFunctions(t *testing.T) {
 	if _, problems := runbooks.Parse("a.md", []byte(strings.Replace(minimal, "BODY", `save: { x: "nosuch()" }`, 1)), catalog(t)); !strings.Contains(problems.Err().Error(), "unknown function") {
 		t.Errorf("a function that is not there: %v", problems)
 	}
-	if ours != 10 {
+	if ours != 13 {
 		t.Errorf("there are %d helpers of our own", ours)
 	}
 }

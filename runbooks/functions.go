@@ -17,10 +17,13 @@ var helperTexts = []Function{
 	{Name: "mark", Usage: `mark("id")`, Means: "✓ passed, ✗ failed, ? unknown, – skipped or not reached"},
 	{Name: "ratio", Usage: `ratio(a, b)`, Means: "a divided by b, no data when b is 0: no requests are not 0 % errors"},
 	{Name: "pct", Usage: `pct(x)`, Means: "`0.123` as `12.3 %`, no data as `no data`"},
+	{Name: "measured", Usage: `measured(x, "ms")`, Means: "`31.4` as `31 ms`, `0.24` as `0.2 ms`, no data as `no data`"},
+	{Name: "size", Usage: `size(x)`, Means: "a number of bytes as `1.5 GiB`, no data as `no data`"},
 	{Name: "series", Usage: `series(result, "label", "value")`, Means: "the value of one series of a query, or no data"},
 	{Name: "grep", Usage: `grep(lines, "re")`, Means: "the lines that match; RE2 syntax"},
 	{Name: "bytes", Usage: `bytes("1GiB")`, Means: "a number of bytes"},
 	{Name: "join", Usage: `join(list, ", ")`, Means: "a text"},
+	{Name: "earlier", Usage: `earlier("id", "name")`, Means: "what the step saved under the name in the newest ended run before this one, of the same runbook on the same environment, dry runs aside; no data if there is none"},
 	{Name: "secret", Usage: `secret("name")`, Means: "a secret, only in `with`"},
 }
 

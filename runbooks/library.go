@@ -16,6 +16,7 @@ const maxFiles = 500
 type Library struct {
 	runbooks []*Runbook // by slug
 	names    map[string]*Runbook
+	dropped  map[string]bool // slugs of those that do not fit
 }
 
 // Load reads every *.md file at the top of each directory. A file of a later
@@ -48,7 +49,6 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 		}
 	}
 	bySlug := map[string]*Runbook{}
-	from := map[string]int{}
 	for _, name := range sortedKeys(files) {
 		f := files[name]
 		text, err := fs.ReadFile(dirs[f.dir], name)
@@ -61,11 +61,12 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 		if rb == nil {
 			continue
 		}
+		rb.layer = f.dir
 		other := bySlug[rb.Slug]
 		switch {
-		case other == nil || from[rb.Slug] < f.dir:
-			bySlug[rb.Slug], from[rb.Slug] = rb, f.dir
-		case from[rb.Slug] == f.dir:
+		case other == nil || other.layer < rb.layer:
+			bySlug[rb.Slug] = rb
+		case other.layer == rb.layer:
 			problems = append(problems, Problem{File: name, Pos: rb.at["runbook"], Code: "RB112",
 				Message: fmt.Sprintf("runbook %s is also in %s", rb.Slug, other.File)})
 		}
@@ -76,11 +77,16 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 	return l, problems
 }
 
-// With returns the library with further runbooks in it, each in the place of
-// one of the same name, and what does not fit together then.
+// With returns the library with further runbooks in it, as if they came from a
+// folder after the others: each in the place of one of the same name. It also
+// says what does not fit together then.
 func (l *Library) With(more ...*Runbook) (*Library, Problems) {
-	bySlug := map[string]*Runbook{}
-	for _, rb := range slices.Concat(l.All(), more) {
+	bySlug, last := map[string]*Runbook{}, 0
+	for _, rb := range l.All() {
+		bySlug[rb.Slug], last = rb, max(last, rb.layer)
+	}
+	for _, rb := range more {
+		rb.layer = last + 1
 		bySlug[rb.Slug] = rb
 	}
 	return newLibrary(bySlug)
@@ -98,8 +104,9 @@ func reason(err error) string {
 // fit, until all that are left do.
 func newLibrary(bySlug map[string]*Runbook) (*Library, Problems) {
 	var problems Problems
+	dropped := map[string]bool{}
 	for {
-		l := &Library{names: map[string]*Runbook{}}
+		l := &Library{names: map[string]*Runbook{}, dropped: dropped}
 		for _, slug := range sortedKeys(bySlug) {
 			l.runbooks = append(l.runbooks, bySlug[slug])
 			l.names[slug] = bySlug[slug]
@@ -121,6 +128,7 @@ func newLibrary(bySlug map[string]*Runbook) (*Library, Problems) {
 		}
 		for slug := range bad {
 			delete(bySlug, slug)
+			dropped[slug] = true
 		}
 	}
 }

@@ -123,6 +123,7 @@ func (in *inference) stepNamed(n *ast.MemberNode) *stepNames {
 
 func (in *inference) stepCalled(at ast.Node, id string) *stepNames {
 	if sn := in.names.steps[id]; sn != nil {
+		in.expr.named = append(in.expr.named, id)
 		in.expr.refs = append(in.expr.refs, reference{id, in.place(at)})
 		return sn
 	}

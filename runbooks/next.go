@@ -159,8 +159,12 @@ func (c *checker) offers(n *node, in *names) []OfferedRunbook {
 	return list
 }
 
-// target checks a goto, and that there is a rollback. from is where it stands.
+// target checks a goto, that there is a rollback, and that nothing ends the
+// cleanup. from is where it stands.
 func (c *checker) target(next Next, from place) {
+	if next.End != "" && from.section == Cleanup {
+		c.problem(next.Pos, "RB210", "nothing ends the cleanup but its last step", "the steps after it would be left out")
+	}
 	if next.Word == "rollback" && (from.section != Main || len(c.rollbackIDs()) == 0) {
 		message := "there is no ## Rollback to go to"
 		if from.section != Main {
@@ -199,6 +203,8 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 			if to, ok := c.places[next.Goto]; ok && c.later[next.Goto] && to.section == s.Section {
 				f.gotos[next.Goto] = joined(f.gotos[next.Goto], way)
 			}
+		case s.Section == Cleanup, s.Section == Rollback && next.End == "":
+			f.now = joined(f.now, way) // see Section
 		case next.End != "":
 		case next.Run != nil:
 			if next.Run.Then == "resume" {
@@ -220,7 +226,7 @@ func (c *checker) edges(d *draft, f *flow, inside presence, skippable bool) {
 		for _, row := range s.Decide.Rows {
 			lead(row.Next, done, true)
 		}
-	case s.Run != nil && s.Run.Then == "end" && s.Then.zero():
+	case s.Run != nil && s.Run.Then == "end" && s.Then.zero() && s.Section == Main:
 	default:
 		lead(s.Then, done, true)
 	}

@@ -90,7 +90,7 @@ func (p *parser) parse() {
 	p.check(drafts)
 	// A server keeps many runbooks; their programs are all it needs.
 	for _, e := range p.compiled {
-		e.tree, e.refs = nil, nil
+		e.tree, e.refs, e.earlier = nil, nil, nil
 	}
 }
 

@@ -2,9 +2,16 @@ package runbooks_test
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
+	"opsbot/internal/actions/docker"
+	"opsbot/internal/actions/host"
+	"opsbot/internal/actions/postgres"
+	"opsbot/internal/actions/redis"
+	"opsbot/internal/actions/web"
+	"opsbot/internal/deployment"
 	"opsbot/runbooks"
 	"opsbot/runbooks/library"
 )
@@ -18,13 +25,33 @@ func catalog(t testing.TB) *runbooks.Catalog {
 	return cat
 }
 
+// released is the catalog of the program.
+func released(t testing.TB) *runbooks.Catalog {
+	t.Helper()
+	cat, err := runbooks.NewCatalog(docker.Actions(), host.Actions(), postgres.Actions(), redis.Actions(), web.Actions(), deployment.Actions(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cat
+}
+
 func TestBuiltInRunbooks(t *testing.T) {
 	t.Parallel()
-	l, problems := runbooks.Load(catalog(t), library.FS)
+	l, problems := runbooks.Load(released(t), library.FS)
 	for _, p := range problems {
 		t.Error(p)
 	}
-	for _, name := range []string{"cache-fix", "cache-troubleshooting", "9", "emergency-restart", "8"} {
+	names := []string{"cache-troubleshooting"}
+	for number, slug := range []string{
+		"fresh-deployment", "blue-green-deployment", "daily-health-check", "performance-diagnosis", "capacity-review", "high-error-rate", "slow-database",
+		"emergency-restart", "cache-fix", "database-troubleshooting", "major-incident", "full-recovery", "database-maintenance", "cache-optimization",
+	} {
+		names = append(names, slug)
+		if rb, ok := l.Find(strconv.Itoa(number + 1)); !ok || rb.Slug != slug {
+			t.Errorf("number %d is %v, want %s", number+1, rb, slug)
+		}
+	}
+	for _, name := range names {
 		if _, ok := l.Find(name); !ok {
 			t.Errorf("Find(%q) finds nothing", name)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"opsbot/internal/fault"
 	"opsbot/runbooks"
-	"opsbot/runbooks/library"
 )
 
 func TestFormats(t *testing.T) {
@@ -73,19 +72,20 @@ func TestLibrary(t *testing.T) {
 	text := func(slug, more string) *fstest.MapFile {
 		return &fstest.MapFile{Data: []byte("---\nformat: 1\nrunbook: " + slug + "\n" + more + "---\n# Title of " + slug + "\n\n## 1. A\n\n- [ ] Tick\n\n## Report\n\n```markdown report\nx\n```\n")}
 	}
+	builtIn := fstest.MapFS{"cache-fix.md": text("cache-fix", "number: 9\n"), "emergency-restart.md": text("emergency-restart", "number: 8\n")}
 	own := fstest.MapFS{
-		"cache-fix.md": text("cache-fix", "number: 9\n"), // the same file replaces
-		"restart.md":   text("emergency-restart", ""),    // the same runbook in another file replaces too
+		"cache-fix.md": text("cache-fix", "number: 9\naliases: [ours]\n"), // the same file replaces
+		"restart.md":   text("emergency-restart", ""),                     // the same runbook in another file replaces too
 		"new.md":       text("new", "aliases: [newer]\n"),
 		"broken.md":    text("Broken", ""),
 		"README.md":    &fstest.MapFile{Data: []byte("# Not a runbook\n")},
 	}
-	l, problems := runbooks.Load(cat, library.FS, own)
+	l, problems := runbooks.Load(cat, builtIn, own)
 	if len(problems) != 1 || problems[0].File != "broken.md" {
 		t.Errorf("problems are %v, want one of broken.md", problems)
 	}
 	for name, title := range map[string]string{
-		"cache-fix": "Title of cache-fix", "9": "Title of cache-fix", "emergency-restart": "Title of emergency-restart",
+		"cache-fix": "Title of cache-fix", "9": "Title of cache-fix", "ours": "Title of cache-fix", "emergency-restart": "Title of emergency-restart",
 		"new": "Title of new", "newer": "Title of new", "NEW": "Title of new",
 	} {
 		if rb, ok := l.Find(name); !ok || rb.Title != title {
@@ -111,6 +111,36 @@ func TestLibrary(t *testing.T) {
 }
 
 // A runbook that names one that is missing is absent, and so is what names it.
+// What people call their own runbooks wins over the other names of built-in
+// ones; only a runbook's first name is never taken over by an alias.
+func TestLaterFoldersNameFirst(t *testing.T) {
+	t.Parallel()
+	file := func(slug, more string) *fstest.MapFile {
+		return &fstest.MapFile{Data: []byte("---\nformat: 1\nrunbook: " + slug + "\n" + more + "---\n# T\n\n## 1. A\n\n- [ ] Tick\n\n## Report\n\n```markdown report\nx\n```\n")}
+	}
+	builtIn := fstest.MapFS{"high-error-rate.md": file("high-error-rate", "number: 6\naliases: [errors, investigate]\n"), "cache-fix.md": file("cache-fix", "")}
+	own := fstest.MapFS{"errors.md": file("errors", "number: 6\n"), "ours.md": file("ours", "aliases: [investigate]\n")}
+	l, problems := runbooks.Load(catalog(t), builtIn, own)
+	if len(problems) != 0 {
+		t.Errorf("problems: %v", problems)
+	}
+	for name, want := range map[string]string{"errors": "errors", "6": "errors", "investigate": "ours", "high-error-rate": "high-error-rate"} {
+		if rb, ok := l.Find(name); !ok || rb.Slug != want {
+			t.Errorf("Find(%q) = %v, want %s", name, rb, want)
+		}
+	}
+	rb, _ := runbooks.Parse("new.md", file("new", "aliases: [errors-too]\nnumber: 6\n").Data, catalog(t))
+	if with, problems := l.With(rb); len(problems) != 0 {
+		t.Errorf("a further runbook has problems: %v", problems)
+	} else if named, _ := with.Find("6"); named != rb {
+		t.Errorf("6 is %v, want the further runbook", named)
+	}
+	own["ours.md"] = file("ours", "aliases: [cache-fix]\n")
+	if _, problems := runbooks.Load(catalog(t), builtIn, own); len(problems) != 1 || problems[0].Code != "RB112" || problems[0].File != "ours.md" {
+		t.Errorf("an alias that is a built-in runbook's name gives %v, want RB112 in ours.md", problems)
+	}
+}
+
 func TestLibraryDropsWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	file := func(slug, next string) *fstest.MapFile {
@@ -133,7 +163,7 @@ func TestParseIsWhole(t *testing.T) {
 		Recheck, By                                           []string
 	}
 	got := summary{clear.Title, rb.File, clear.Do, clear.Confirm.Type.String(), clear.Review.Within.String(), clear.Timeout.String(), clear.OnCrash.Word, clear.Recheck, clear.Review.By}
-	want := summary{"4. Clear our keys", "cache-fix.md", "redis.flush", "${{ run.environment }}", "15m0s", "5m0s", "ask", []string{"before", "keys"}, []string{"sre"}}
+	want := summary{"4. Clear our keys", "cache-fix.md", "redis.flush", "${{ run.environment }}", "15m0s", "5m0s", "ask", []string{"before", "keys", "backend"}, []string{"sre"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clear (-want +got):\n%s", diff)
 	}
@@ -141,7 +171,7 @@ func TestParseIsWhole(t *testing.T) {
 		t.Errorf("the effect of clear is %v, want destructive", clear.Effect)
 	}
 	escalate := rb.Step("escalate")
-	if len(escalate.Items) != 2 || len(escalate.Ask) != 1 || escalate.Then.End != "failed" || escalate.Do != "manual" {
+	if len(escalate.Items) != 2 || len(escalate.Ask) != 1 || len(escalate.Then.Offer) != 3 || escalate.Do != "manual" {
 		t.Errorf("escalate is %+v", escalate)
 	}
 	if w := rb.Step("after").Watch; w.Hold != 2 || rb.Step("after").OnFail.Goto != "escalate" || rb.Step("after").Then.End != "ok" {

@@ -71,7 +71,8 @@ type Runbook struct {
 	Text   []byte // the whole file
 	Digest string // SHA-256 of Text, hex
 
-	at map[string]Pos // of what other files and the configuration decide about
+	at    map[string]Pos // of what other files and the configuration decide about
+	layer int            // of the folders that a library was loaded from; a later one wins
 }
 
 // Roles names the groups that may run a runbook and approve its steps.
@@ -153,7 +154,9 @@ type Group struct {
 // A Section says which part of the runbook a step belongs to.
 type Section string
 
-// The sections that hold steps.
+// The sections that hold steps. A failure, a runbook that was run or an offer
+// ends the main part alone: a rollback goes on, and has no other end before its
+// last step than an `end`; a cleanup has none at all.
 const (
 	Main     Section = "main"
 	Rollback Section = "rollback"

@@ -23,6 +23,9 @@ const (
 func (c *checker) step(d *draft, f *flow) {
 	s, known := d.step, f.now
 	entry := c.verb(d)
+	if s.Do == "end" && s.Section == Cleanup {
+		c.problem(d.block.get("do").pos, "RB210", "nothing ends the cleanup but its last step", "the steps after it would be left out")
+	}
 	result := c.resultShape(s, entry, d.block)
 	skippable := false
 	if d.block != nil {

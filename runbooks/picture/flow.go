@@ -342,12 +342,12 @@ func (n *Node) ways(s *runbooks.Step, back bool) {
 	}
 	switch {
 	case s.End != nil:
-		n.add("then", "", runbooks.Next{End: s.End.Verdict, Say: s.End.Say})
+		n.add(s, "then", "", runbooks.Next{End: s.End.Verdict, Say: s.End.Say})
 	case s.Decide != nil:
 		for _, row := range s.Decide.Rows {
-			n.add(condition(s.Decide, row), "", row.Next)
+			n.add(s, condition(s.Decide, row), "", row.Next)
 		}
-	case s.Run != nil && s.Run.Then == "end" && zero(s.Then):
+	case s.Run != nil && s.Run.Then == "end" && zero(s.Then) && s.Section == runbooks.Main:
 		n.Ways = append(n.Ways, Way{On: "then", Does: "end with its verdict", Kind: Ends})
 	default:
 		on := "pass"
@@ -357,14 +357,14 @@ func (n *Node) ways(s *runbooks.Step, back bool) {
 		if zero(s.Then) {
 			n.Through, n.Next = true, true
 		} else {
-			n.add(on, "", s.Then)
+			n.add(s, on, "", s.Then)
 		}
 	}
 	switch {
 	case !zero(s.OnFail):
-		n.add("fail", choices, s.OnFail)
+		n.add(s, "fail", choices, s.OnFail)
 	case s.Group != nil && s.Group.OnFail != nil:
-		n.add("fail", choices, *s.Group.OnFail)
+		n.add(s, "fail", choices, *s.Group.OnFail)
 	}
 }
 
@@ -388,9 +388,21 @@ func condition(d *runbooks.Decision, row runbooks.Row) string {
 	return "if " + strings.Join(cells, ", ")
 }
 
-// add adds a way; choices are what an `ask` asks.
-func (n *Node) add(on, choices string, next runbooks.Next) {
+// add adds a way of the step; choices are what an `ask` asks.
+func (n *Node) add(s *runbooks.Step, on, choices string, next runbooks.Next) {
 	w := Way{On: on}
+	if s.Section != runbooks.Main { // see runbooks.Section
+		switch {
+		case next.Run != nil:
+			child := *next.Run
+			child.Then = "resume"
+			next.Run = &child
+		case len(next.Offer) > 0:
+			next.OfferThen = "note"
+		case next.Word == "stop":
+			next.Word = "next"
+		}
+	}
 	switch {
 	case next.Goto != "":
 		w.Does, w.To, w.Kind = "go to "+next.Goto, next.Goto, Goes

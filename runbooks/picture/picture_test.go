@@ -77,7 +77,7 @@ type (
 	}
 )
 
-func parse(t *testing.T, file string) *runbooks.Runbook {
+func parse(t *testing.T, file string, changes ...func(string) string) *runbooks.Runbook {
 	t.Helper()
 	actions := []runbooks.Action{}
 	for _, s := range []runbooks.Spec{
@@ -101,6 +101,9 @@ func parse(t *testing.T, file string) *runbooks.Runbook {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, change := range changes {
+		text = []byte(change(string(text)))
+	}
 	rb, problems := runbooks.Parse(filepath.Base(file), text, catalog)
 	if problems.Err() != nil {
 		t.Fatal(problems)
@@ -108,7 +111,7 @@ func parse(t *testing.T, file string) *runbooks.Runbook {
 	return rb
 }
 
-var files = []string{"../library/cache-fix.md", "../library/emergency-restart.md", "../testdata/high-error-rate.md", "testdata/everything.md"}
+var files = []string{"../library/cache-fix.md", "../testdata/high-error-rate.md", "testdata/everything.md", "testdata/tidy.md"}
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -131,6 +134,30 @@ func TestGolden(t *testing.T) {
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("%s differs; -update writes it (-want +got):\n%s", golden, diff)
+			}
+		}
+	}
+}
+
+// Nobody is promised a rollback that is not there: neither by a runbook without
+// one, nor in the rollback itself, nor in the cleanup.
+func TestRollBackWhereThereIsOne(t *testing.T) {
+	t.Parallel()
+	without := func(text string) string {
+		before, rest, _ := strings.Cut(text, "## Rollback")
+		_, after, _ := strings.Cut(rest, "## Cleanup")
+		return before + "## Cleanup" + strings.Replace(after, "do: redis.info", "do: redis.info\nretry: { times: 2 }", 1)
+	}
+	for want, flow := range map[int]*picture.Flow{
+		1: picture.New(parse(t, "testdata/tidy.md")),
+		0: picture.New(parse(t, "testdata/tidy.md", without)),
+	} {
+		for _, drawing := range []string{flow.Text(picture.Style{}), flow.Text(picture.Style{Width: 56, Brief: true, Bare: true}), flow.Mermaid()} {
+			if got := strings.Count(drawing, "roll back"); got != want {
+				t.Errorf("drawn %d times as a choice, want %d:\n%s", got, want, drawing)
+			}
+			if want == 0 && strings.Contains(strings.ToLower(drawing), "roll") {
+				t.Errorf("no rollback, and it is drawn:\n%s", drawing)
 			}
 		}
 	}

@@ -48,7 +48,11 @@ func (f *Flow) Text(s Style) string {
 		}
 	}
 	if !s.Bare {
-		b.WriteString("\nA step that fails stops the run, unless it says otherwise.\n")
+		stops := "A step that fails stops the run, unless it says otherwise."
+		if len(f.Parts) > 1 {
+			stops = "A step that fails stops the run, unless it says otherwise;\nin the parts below the main one the next step follows."
+		}
+		b.WriteString("\n" + stops + "\n")
 	}
 	return b.String()
 }

@@ -9,8 +9,12 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"opsbot/internal/actions/docker"
+	"opsbot/internal/actions/host"
+	"opsbot/internal/actions/postgres"
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
+	"opsbot/internal/deployment"
 	"opsbot/runbooks"
 	"opsbot/runbooks/library"
 	"opsbot/runbooks/schema"
@@ -18,7 +22,7 @@ import (
 
 func catalog(t *testing.T) *runbooks.Catalog {
 	t.Helper()
-	c, err := runbooks.NewCatalog(redis.Actions(), web.Actions())
+	c, err := runbooks.NewCatalog(docker.Actions(), host.Actions(), postgres.Actions(), redis.Actions(), web.Actions(), deployment.Actions(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
