@@ -27,6 +27,17 @@ type Floor struct {
 type Policy struct {
 	Groups map[string]Group
 	Review *Floor // nil: one reviewer, two in a critical environment
+	// Approvers, if there are any, are groups of which a reviewer must be in one
+	// besides those that the runbook names.
+	Approvers []string
+	Glass     *Glass // nil: nobody may go on without review
+}
+
+// A Glass is to be broken: its group may go on without the reviewers whose word
+// is missing.
+type Glass struct {
+	By      string // group
+	Channel string // where it is told, and followed up; "": the ops channel
 }
 
 // Reviewers returns how many people besides the starter must approve a
@@ -90,6 +101,25 @@ func (p Policy) May(ctx context.Context, people Directory, actor Actor, groups .
 		return fault.New(fault.Forbidden, "Nobody is allowed to do this: no group is named for it.")
 	}
 	return fault.New(fault.Forbidden, "You are not in %s.", either(groups))
+}
+
+// MayReview is May, for those who approve what others do.
+func (p Policy) MayReview(ctx context.Context, people Directory, actor Actor, groups ...string) error {
+	err := p.May(ctx, people, actor, groups...)
+	if err == nil && len(p.Approvers) > 0 {
+		err = p.May(ctx, people, actor, p.Approvers...)
+	}
+	return err
+}
+
+// Reviewing returns those who MayReview, as Members does.
+func (p Policy) Reviewing(ctx context.Context, people Directory, groups ...string) ([]string, error) {
+	ids, err := p.Members(ctx, people, groups...)
+	if err != nil || len(p.Approvers) == 0 {
+		return ids, err
+	}
+	allowed, err := p.Members(ctx, people, p.Approvers...)
+	return slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(allowed, id) }), err
 }
 
 func (p Policy) in(ctx context.Context, people Directory, user, group string) (bool, error) {

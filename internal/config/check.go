@@ -55,6 +55,17 @@ func (c *Config) check(file string, body ast.Node) Problems {
 			bad("policy.review."+n.key, "policy.review.%s is a number of people from 0 to 10", n.key)
 		}
 	}
+	known := func(at, name string) {
+		if _, ok := c.Groups[name]; !ok {
+			bad(at, "%s: there is no group %q", at, name)
+		}
+	}
+	for _, name := range c.Policy.Review.By {
+		known("policy.review.by", name)
+	}
+	if g := c.Policy.BreakGlass; g != nil {
+		known("policy.break_glass.by", g.By)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Groups)) {
 		g := c.Groups[name]
 		if !nameRule.MatchString(name) {
@@ -69,12 +80,14 @@ func (c *Config) check(file string, body ast.Node) Problems {
 			}
 		}
 	}
+	c.checkIncidents(bad)
 	for _, account := range slices.Sorted(maps.Keys(c.Identities.Unix)) {
 		if user := c.Identities.Unix[account]; !userRule.MatchString(user) {
 			bad("identities.unix."+account, "%q is not a Slack user id such as U024BE7LH", user)
 		}
 	}
 	c.checkEnvironments(bad)
+	c.checkPlaces(bad)
 	return found
 }
 
@@ -196,7 +209,8 @@ func (c *Config) anchor(dir string) {
 	if p, ok := strings.CutPrefix(c.Database, "sqlite:"); ok {
 		c.Database = "sqlite:" + abs(p)
 	}
-	c.Slack.BotToken.dir, c.Slack.AppToken.dir, c.HTTP.WebhookToken.dir = dir, dir, dir
+	c.Slack.BotToken.dir, c.Slack.AppToken.dir, c.Slack.ConfigToken.dir, c.HTTP.WebhookToken.dir = dir, dir, dir, dir
+	c.anchorPlaces(dir)
 	for _, env := range c.Environments {
 		for name, conn := range env.Connections {
 			conn.Password.dir, conn.Token.dir, conn.MaintenancePassword.dir = dir, dir, dir
@@ -243,6 +257,9 @@ func (c *Config) override(getenv func(string) string) error {
 	}
 	if getenv("SLACK_APP_TOKEN") != "" {
 		c.Slack.AppToken = Secret{ref: "env:SLACK_APP_TOKEN"}
+	}
+	if getenv("SLACK_CONFIG_TOKEN") != "" {
+		c.Slack.ConfigToken = Secret{ref: "env:SLACK_CONFIG_TOKEN"}
 	}
 	if v := getenv("SLACK_API_URL"); v != "" {
 		c.Slack.APIURL = v

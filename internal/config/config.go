@@ -17,9 +17,12 @@ type Config struct {
 	Runbooks     []string               `yaml:"runbooks"` // folders, relative to the file
 	Groups       map[string]Group       `yaml:"groups"`
 	Policy       Policy                 `yaml:"policy"`
+	Incidents    Incidents              `yaml:"incidents"`
 	Identities   Identities             `yaml:"identities"`
 	Environments map[string]Environment `yaml:"environments"`
 	Log          Log                    `yaml:"log"`
+	Pagers       map[string]Pager       `yaml:"pagers"`
+	Status       Status                 `yaml:"status"`
 
 	File string `yaml:"-"` // where it was read from; "" for none
 }
@@ -28,7 +31,8 @@ type Config struct {
 type Slack struct {
 	BotToken        Secret `yaml:"bot_token"`
 	AppToken        Secret `yaml:"app_token"`
-	APIURL          string `yaml:"api_url"` // another Slack, such as the simulator; "" is slack.com
+	ConfigToken     Secret `yaml:"config_token"` // shows the app's settings, to compare them with the manifest
+	APIURL          string `yaml:"api_url"`      // another Slack, such as the simulator; "" is slack.com
 	IncidentChannel string `yaml:"incident_channel"`
 	OpsChannel      string `yaml:"ops_channel"`
 }
@@ -53,13 +57,39 @@ type Group struct {
 
 // Policy is the floor under what a runbook asks for.
 type Policy struct {
-	Review Review `yaml:"review"`
+	Review     Review      `yaml:"review"`
+	BreakGlass *BreakGlass `yaml:"break_glass"` // nil: nobody may go on without review
+}
+
+// BreakGlass says who may go on without review when nobody else is there.
+type BreakGlass struct {
+	By      string `yaml:"by"`      // group
+	Channel string `yaml:"channel"` // where it is told, and followed up; "": ops_channel
 }
 
 // Review says how many people other than the starter must agree.
 type Review struct {
-	Destructive         *int `yaml:"destructive"`          // nil: 1
-	DestructiveCritical *int `yaml:"destructive_critical"` // in a critical environment; nil: 2
+	Destructive         *int     `yaml:"destructive"`          // nil: 1
+	DestructiveCritical *int     `yaml:"destructive_critical"` // in a critical environment; nil: 2
+	By                  []string `yaml:"by"`                   // groups of which every reviewer must be in one; none: as the runbooks say
+}
+
+// Incidents says how incidents are kept.
+type Incidents struct {
+	OnCall     []string            `yaml:"oncall"`     // groups that may take command; none: oncall, if there is such a group, else everybody
+	Escalation []string            `yaml:"escalation"` // groups that are called when nobody takes command, and may take it; none: those on call
+	Severities map[string]Severity `yaml:"severities"` // sev1, sev2 and sev3; what is left out stays as it is
+	Budgets    map[string]Duration `yaml:"budgets"`    // of states; 0: none
+	RoleNag    Duration            `yaml:"role_nag"`   // 0 is 2 minutes
+	Snooze     Duration            `yaml:"snooze"`     // 0 is 5 minutes
+}
+
+// A Severity says what a severity asks for.
+type Severity struct {
+	Teams      *Duration `yaml:"teams"`      // between two updates to the teams; 0: none are due
+	Users      *Duration `yaml:"users"`      // between two updates to the users; 0: none are due
+	Comms      *bool     `yaml:"comms"`      // a communications lead is needed
+	Postmortem *bool     `yaml:"postmortem"` // it cannot be closed without one
 }
 
 // Identities says who sits at a terminal.

@@ -51,6 +51,22 @@ func TestRestartOneByOneAndNotTooOften(t *testing.T) {
 	})
 }
 
+// What does not become healthy is not followed by the replicas that still work.
+func TestRestartStopsAtTheFirstThatStaysIll(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, nil)
+	ill := p.start("api", 1, []string{"serve"}, func(c *container.Config, _ *container.HostConfig) {
+		c.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "/puppet", "exit", "1"}, Interval: 300 * time.Millisecond, Timeout: 5 * time.Second, Retries: 1}
+	})
+	well := p.start("api", 2, []string{"serve"}, probed)
+	before := [2]string{p.inspect(ill).State.StartedAt, p.inspect(well).State.StartedAt}
+	_, _, err := try(t, p.conn, "docker.restart", map[string]any{"service": "api", "grace": "0s"})
+	refused(t, err, fault.Conflict, p.name+"-api-1 is unhealthy after its start")
+	if p.inspect(ill).State.StartedAt == before[0] || p.inspect(well).State.StartedAt != before[1] {
+		t.Error("the first was not restarted, or the second was")
+	}
+}
+
 func TestRestartLimit(t *testing.T) {
 	t.Parallel()
 	p := newProject(t, func(c *docker.Config) { c.Cooldown = time.Hour })

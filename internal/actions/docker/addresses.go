@@ -6,24 +6,25 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-connections/nat"
 
 	"opsbot/internal/fault"
 )
 
-// Addresses returns where each running container of a service, green ones too,
-// answers on a port of its own: host:port as it is published, else in the
-// container's network. A service of which nothing runs is an error of kind
-// Conflict.
-func (c *Conn) Addresses(ctx context.Context, service string, port int) ([]string, error) {
+// Addresses returns where each running container of a service answers on a port
+// of its own: host:port as it is published, else in the container's network.
+// The color is blue or green; "" is both. A service of which nothing runs is an
+// error of kind Conflict.
+func (c *Conn) Addresses(ctx context.Context, service, color string, port int) ([]string, error) {
 	list, err := c.boxes(ctx, service)
 	if err != nil {
 		return nil, err
 	}
 	var addresses []string
 	for _, b := range list {
-		if !b.State.Running {
+		if !b.State.Running || color != "" && b.color != color {
 			continue
 		}
 		if at := b.address(port); at != "" {
@@ -31,7 +32,7 @@ func (c *Conn) Addresses(ctx context.Context, service string, port int) ([]strin
 		}
 	}
 	if len(addresses) == 0 {
-		return nil, fault.New(fault.Conflict, "No container of %s runs.", service).Hinted("Start it first.")
+		return nil, fault.New(fault.Conflict, "No %s of %s runs.", strings.TrimSpace(color+" container"), service).Hinted("Start it first.")
 	}
 	return addresses, nil
 }

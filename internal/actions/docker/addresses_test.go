@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestAddresses(t *testing.T) {
 		c.ExposedPorts = nat.PortSet{"8000/tcp": {}}
 		h.PortBindings = nat.PortMap{"8000/tcp": {{HostIP: "127.0.0.1"}}}
 	})
-	got, err := p.conn.Addresses(t.Context(), "api", 8000)
+	got, err := p.conn.Addresses(t.Context(), "api", "", 8000)
 	if err != nil || len(got) != 2 || strings.HasPrefix(got[0], "127.") || !strings.HasSuffix(got[0], ":8000") || !strings.HasPrefix(got[1], "127.0.0.1:") {
 		t.Fatalf("Addresses = %v, %v", got, err)
 	}
@@ -32,6 +33,18 @@ func TestAddresses(t *testing.T) {
 			return err == nil
 		})
 	}
-	_, err = p.conn.Addresses(t.Context(), "nothing", 8000)
+	if blue, err := p.conn.Addresses(t.Context(), "api", "blue", 8000); err != nil || !slices.Equal(blue, got) {
+		t.Errorf("Addresses of blue = %v, %v, want %v", blue, err, got)
+	}
+	_, err = p.conn.Addresses(t.Context(), "api", "green", 8000)
+	refused(t, err, fault.Conflict, "No green container of api runs")
+	p.start("api", 3, []string{"serve"}, func(c *container.Config, _ *container.HostConfig) {
+		c.Labels = map[string]string{"opsbot.project": p.name, "opsbot.service": "api", "opsbot.color": "green"}
+	})
+	green, err := p.conn.Addresses(t.Context(), "api", "green", 8000)
+	if all, err2 := p.conn.Addresses(t.Context(), "api", "", 8000); err != nil || err2 != nil || len(green) != 1 || slices.Contains(got, green[0]) || len(all) != 3 {
+		t.Errorf("Addresses of green = %v, %v; of all = %v, %v", green, err, all, err2)
+	}
+	_, err = p.conn.Addresses(t.Context(), "nothing", "", 8000)
 	refused(t, err, fault.Conflict, "No container of nothing runs")
 }

@@ -328,6 +328,14 @@ func (k *compose) rehearse(ctx context.Context, imageTag string, args []string) 
 		}
 	}
 	_, stderr, err := k.run(ctx, "rehearse", imageTag, io.Discard, append([]string{"--dry-run"}, without...)...)
+	if at := slices.Index(without, "up"); err != nil && at >= 0 && strings.Contains(fault.Say(err)+stderr, "has no healthcheck configured") {
+		// Others wait for the health of a container that was created and never
+		// started, which a rehearsal does not start either: it has none yet.
+		_, stderr, err = k.run(ctx, "rehearse", imageTag, io.Discard, append([]string{"--dry-run"}, slices.Insert(slices.Clone(without), at+1, "--no-start")...)...)
+		if err == nil {
+			return append(changes(stderr), "starts what does not run"), nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -145,6 +145,21 @@ func (b box) started() time.Time {
 	return t
 }
 
+// idle is a moment before the present or last process began and after the one
+// before it ended. Docker notes the start only once the process runs: its first
+// words can be older than started.
+func (b box) idle() time.Time {
+	start := b.started()
+	before, _ := time.Parse(time.RFC3339Nano, b.State.FinishedAt)
+	if before.Year() < 1970 {
+		before, _ = time.Parse(time.RFC3339Nano, b.Created)
+	}
+	if before.Year() < 1970 || !before.Before(start) { // it has ended
+		return start.Add(-time.Second)
+	}
+	return before
+}
+
 func (b box) uptime() time.Duration {
 	if !b.State.Running || b.State.Restarting {
 		return 0

@@ -2,6 +2,8 @@ package docker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -26,6 +28,10 @@ type EnvArgs struct {
 type Presence struct {
 	Set    map[string]bool `json:"set" help:"whether the variable is there and not empty, in every container of the service"`
 	Length map[string]int  `json:"length" help:"characters of the shortest value"`
+	Same   map[string]bool `json:"same" help:"whether all containers of the service have the same value"`
+	// Version has 16 bits of a hash: enough to see that a value is another one
+	// than before, too few to find out what it is.
+	Version map[string]string `json:"version" help:"four hex digits that tell one value from another, and not what it is; empty where it is not set, or not the same everywhere"`
 }
 
 // Found says the result in one line.
@@ -34,6 +40,11 @@ func (r Presence) Found() string {
 	for _, key := range slices.Sorted(maps.Keys(r.Set)) {
 		if !r.Set[key] {
 			missing = append(missing, key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Same)) {
+		if !r.Same[key] {
+			return "not the same in every container: " + key
 		}
 	}
 	if len(missing) == 0 {
@@ -61,17 +72,29 @@ func (env) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (any, error
 	if err != nil {
 		return nil, err
 	}
-	r := Presence{Set: map[string]bool{}, Length: map[string]int{}}
+	r := Presence{Set: map[string]bool{}, Length: map[string]int{}, Same: map[string]bool{}, Version: map[string]string{}}
 	for _, key := range args.Keys {
-		shortest := -1
-		for _, b := range list {
-			if n := utf8.RuneCountInString(variableOf(b.Config.Env, key)); shortest < 0 || n < shortest {
+		shortest, same, value := -1, true, ""
+		for i, b := range list {
+			v := variableOf(b.Config.Env, key)
+			if n := utf8.RuneCountInString(v); shortest < 0 || n < shortest {
 				shortest = n
 			}
+			same = same && (i == 0 || v == value)
+			value = v
 		}
-		r.Set[key], r.Length[key] = shortest > 0, shortest
+		r.Set[key], r.Length[key], r.Same[key], r.Version[key] = shortest > 0, shortest, same, ""
+		if same && shortest > 0 {
+			r.Version[key] = versionOf(key, value)
+		}
 	}
 	return r, nil
+}
+
+// versionOf tells one value of a variable from another.
+func versionOf(key, value string) string {
+	sum := sha256.Sum256([]byte(key + "\x00" + value))
+	return hex.EncodeToString(sum[:2])
 }
 
 // variableOf is the value of a variable in a list of KEY=value; the last counts.

@@ -94,7 +94,7 @@ func (logs) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, er
 	for _, b := range list {
 		what := reading{since: time.Now().Add(-args.Since), tail: logTail}
 		if args.SinceStart {
-			what.since = b.started()
+			what.since = b.idle()
 		}
 		lines, cut, err := c.read(ctx, b, what)
 		if err != nil {

@@ -92,6 +92,36 @@ func TestLogsReadBothStreamsWithoutSecrets(t *testing.T) {
 	refused(t, err, fault.NotFound, "Service web has no container.", "api")
 }
 
+// What a process says first may be older than the start that Docker notes.
+func TestLogsSinceTheStartHaveTheFirstWords(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, nil)
+	for n := 1; n <= 5; n++ {
+		id := p.start("api", n, []string{"say", "1"})
+		if n > 2 {
+			continue
+		}
+		read := func() int {
+			return do[docker.Log](t, p.conn, "docker.logs", map[string]any{"service": "api", "lines": 1000}).Read
+		}
+		before := 0
+		p.until("it has spoken", func() bool { before = read(); return before == 2*n+2*(n-1) })
+		timeout := 0
+		if err := p.c.ContainerRestart(t.Context(), id, container.StopOptions{Timeout: &timeout}); err != nil {
+			t.Fatal(err)
+		}
+		p.until("it has spoken again", func() bool { return read() == before+2 })
+	}
+	var r docker.Log
+	p.until("the last start of each is there", func() bool {
+		r = do[docker.Log](t, p.conn, "docker.logs", map[string]any{"service": "api", "since_start": true})
+		return r.Read >= 10
+	})
+	if r.Read != 10 {
+		t.Errorf("%d lines since the start of five that say two each: %q", r.Read, r.Lines)
+	}
+}
+
 // Two samples are compared: one alone would say 0 %.
 func TestStatsOfTheWorstReplica(t *testing.T) {
 	t.Parallel()
@@ -129,12 +159,18 @@ func TestEnvNeverShowsAValue(t *testing.T) {
 	p.create("api", 1, nil, func(c *container.Config, _ *container.HostConfig) {
 		c.Env = []string{"JWT=geheim", "EMPTY=", "JWT_OTHER=x"}
 	})
-	r, out, err := try(t, p.conn, "docker.env", map[string]any{"service": "api", "keys": []any{"JWT", "EMPTY", "MISSING"}})
+	p.create("api", 2, nil, func(c *container.Config, _ *container.HostConfig) {
+		c.Env = []string{"JWT=geheim", "EMPTY=", "JWT_OTHER=y"}
+	})
+	r, out, err := try(t, p.conn, "docker.env", map[string]any{"service": "api", "keys": []any{"JWT", "EMPTY", "MISSING", "JWT_OTHER"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := r.(docker.Presence)
 	if !got.Set["JWT"] || got.Length["JWT"] != 6 || got.Set["EMPTY"] || got.Set["MISSING"] {
+		t.Errorf("presence = %+v", got)
+	}
+	if !got.Same["JWT"] || got.Same["JWT_OTHER"] || len(got.Version["JWT"]) != 4 || got.Version["JWT_OTHER"] != "" || got.Version["EMPTY"] != "" {
 		t.Errorf("presence = %+v", got)
 	}
 	if text := fmt.Sprint(got, out, got.Found()); strings.Contains(text, "geheim") {

@@ -16,7 +16,7 @@ type stop struct{}
 type StopArgs struct {
 	Service string        `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
 	Color   string        `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
-	Grace   time.Duration `arg:"grace" min:"1s" max:"300s" help:"before it is killed; by default the container's own, else 10s, and 60s for a database"`
+	Grace   time.Duration `arg:"grace" default:"0s" min:"0s" max:"300s" help:"before it is killed; 0s: the container's own, else 10s, and 60s for a database"`
 	Signal  string        `arg:"signal" values:"SIGTERM|SIGINT|SIGQUIT|SIGHUP" help:"that asks it to stop; by default the container's own, and SIGINT for PostgreSQL"`
 }
 

@@ -54,7 +54,7 @@ func TestLatestBackup(t *testing.T) {
 		says string
 	}{
 		{map[string]any{"min_bytes": "1KiB"}, fault.Conflict, "has only 22 B, less than 1 KiB"},
-		{map[string]any{"max_age": "30m"}, fault.Conflict, "old, more than 30m0s. Does the job"},
+		{map[string]any{"max_age": "30m"}, fault.Conflict, "old, more than 30m. Does the job"},
 		{map[string]any{"files": "links"}, fault.NotFound, "1 that match are links or folders"},
 		{map[string]any{"files": "nothing"}, fault.NotFound, "No file is "},
 		{map[string]any{"files": "nowhere"}, fault.NotFound, "is not there"},
@@ -82,7 +82,7 @@ func TestVerifyDumpOfTheNewest(t *testing.T) {
 		return host.Dump{SQLBytes: 5, SHA256: strings.Repeat("ab", 32), Rows: map[string]int{"public.users": 3, "public.empty": 0}}, nil
 	}})
 	got, _, err := run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"tables": []any{"public.users"}})
-	if err != nil || got.Total != 3 || got.Path != path || scanned[0] != path || got.Found() != path+" is whole: 3 rows of 2 tables, 1h0m0s old, sha256 abababababab…" {
+	if err != nil || got.Total != 3 || got.Path != path || scanned[0] != path || got.Found() != path+" is whole: 3 rows of 2 tables, 1h old, sha256 abababababab…" {
 		t.Errorf("verify_dump = %+v, %q, %v", got, got.Found(), err)
 	}
 	if _, _, err := run[host.Verified](t, t.Context(), "file.verify_dump", conn, map[string]any{"path": filepath.Join(dir, "b.sql")}); err != nil || scanned[1] != filepath.Join(dir, "b.sql") {

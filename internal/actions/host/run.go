@@ -30,7 +30,13 @@ type Ran struct {
 
 // Found says the result in one line.
 func (r Ran) Found() string {
-	text := fmt.Sprintf("exit code %d after %s, %d lines", r.ExitCode, r.Took.Round(time.Millisecond), len(r.Lines))
+	text := fmt.Sprintf("exit code %d, %d lines", r.ExitCode, len(r.Lines))
+	if len(r.Lines) == 1 {
+		text = strings.TrimSuffix(text, "s")
+	}
+	if r.Took >= time.Second {
+		text += fmt.Sprintf(", after %s", r.Took.Round(time.Second))
+	}
 	if r.Truncated {
 		text += " and more"
 	}

@@ -36,6 +36,9 @@ func TestArchiveLosesNoRow(t *testing.T) {
 	if dry.Matching != 3000 || dry.Moved != 0 || ask[int](w, "SELECT count(*) FROM logs_archive") != 0 {
 		t.Errorf("dry run = %+v", dry)
 	}
+	if r := do[postgres.Archivable](t, "postgres.archivable", conn, with{"table": "logs"}); r.Matching != 3000 || r.Cutoff.IsZero() {
+		t.Errorf("counted %+v", r)
+	}
 
 	stop := make(chan struct{})
 	var wrote atomic.Int64

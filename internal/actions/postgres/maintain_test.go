@@ -36,7 +36,15 @@ func TestIndex(t *testing.T) {
 	if err != nil || len(p.Live) != 1 || p.Live[0].Text != "missing" || !strings.Contains(strings.Join(p.Impact, "\n"), "builds public.ix_logs_user on public.logs") {
 		t.Fatalf("preview = %+v, %v", p, err)
 	}
+	look := func(state string) {
+		t.Helper()
+		if l := do[postgres.IndexLook](t, "postgres.index", conn, args); l.State != state || l.Want != "btree (user_id, created_at DESC)" || (l.Def == "") != (state == "missing") || (l.Bytes > 0) == (state == "missing") {
+			t.Errorf("a look at an index that is %s: %+v", state, l)
+		}
+	}
+	look("missing")
 	r := do[postgres.IndexBuilt](t, "postgres.create_index", conn, args)
+	look("valid")
 	if !r.Created || r.Cleaned || !r.Valid || r.Bytes <= 0 || !strings.Contains(r.Def, "USING btree (user_id, created_at DESC)") {
 		t.Errorf("built = %+v", r)
 	}
@@ -52,6 +60,7 @@ func TestIndex(t *testing.T) {
 
 	// IF NOT EXISTS would call an invalid one a success.
 	w.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_logs_user'::regclass")
+	look("invalid")
 	p, err = preview(t, "postgres.create_index", conn, args)
 	if err != nil || p.Live[0].Text != "invalid" || !strings.Contains(p.Impact[0], "left it invalid") {
 		t.Errorf("preview over an invalid index = %+v, %v", p, err)
@@ -63,6 +72,7 @@ func TestIndex(t *testing.T) {
 
 	// The same name with another definition is neither taken nor touched.
 	w.run("DROP INDEX ix_logs_user; CREATE INDEX ix_logs_user ON logs (created_at)")
+	look("other")
 	for _, name := range []string{"postgres.create_index", "postgres.drop_index"} {
 		if _, err := preview(t, name, conn, args); fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Say(err), "something else named public.ix_logs_user") {
 			t.Errorf("%s: preview over another definition: %v", name, err)
@@ -205,6 +215,10 @@ func TestReindex(t *testing.T) {
 	w.run("CREATE INDEX logs_user_ccnew ON logs (id, user_id)")
 	w.run("RESET ROLE")
 	w.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'logs_user_ccnew'::regclass")
+	b := do[postgres.Bloat](t, "postgres.bloat", conn, nil)
+	if b.Looked != 3 || len(b.Bloated) != 2 || !slices.Equal(b.Leftovers, []string{"public.logs_user_ccnew"}) || b.Bytes <= 0 || b.Bloated[0].Unused < 30 {
+		t.Errorf("measured %+v", b)
+	}
 	r := do[postgres.Reindexed](t, "postgres.reindex", conn, nil)
 	names := []string{}
 	for _, i := range r.Indexes {
@@ -219,6 +233,9 @@ func TestReindex(t *testing.T) {
 	}
 	if n := ask[int](w, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") + ask[int](w, "SELECT count(*) FROM pg_class WHERE relname ~ '_ccnew'"); n != 0 {
 		t.Errorf("%d invalid indexes are left", n)
+	}
+	if b := do[postgres.Bloat](t, "postgres.bloat", conn, nil); len(b.Bloated) != 0 || len(b.Leftovers) != 0 {
+		t.Errorf("measured after it %+v", b)
 	}
 	if r := do[postgres.Reindexed](t, "postgres.reindex", conn, nil); len(r.Indexes) != 0 {
 		t.Errorf("a second time: %+v", r)

@@ -140,12 +140,12 @@ func TestCompare(t *testing.T) {
 	if d := cmp.Diff(map[string]float64{"200": 7, "401": 2, "503": 1}, r.Rate); d != "" {
 		t.Errorf("rate (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]string{"c:1"}, r.Missing); d != "" || r.Replicas[2].Requests != nil || r.Found() != "10.0 % 5xx of 100 requests, mostly 401, nothing from c:1" {
+	if d := cmp.Diff([]string{"c:1"}, r.Missing); d != "" || r.Replicas[2].Requests != nil || r.Found() != "10.0 % 5xx of 100 requests, mostly 401, g 4, nothing from c:1" {
 		t.Errorf("missing (-want +got):\n%s%s", d, r.Found())
 	}
 	// No data is not zero.
 	quiet := compare(targets[:1], []look{one(5, 5, 5, 0)}, []look{one(5, 5, 5, time.Second)})
-	if *quiet.Requests != 0 || quiet.Ratio5xx != nil || quiet.Found() != "no data: no requests" {
+	if *quiet.Requests != 0 || quiet.Ratio5xx != nil || quiet.Found() != "no data: no requests, g 2" {
 		t.Errorf("without requests: %+v, %s", quiet, quiet.Found())
 	}
 	none := compare(targets[:1], []look{{}}, []look{{}})

@@ -48,7 +48,7 @@ func (r Latency) Found() string {
 	if r.P50 == nil {
 		return fmt.Sprintf("no data: all %d requests failed (%s)", r.Failed, codesText(r.Codes))
 	}
-	text := fmt.Sprintf("p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, slowest %.0f ms", *r.P50, *r.P95, *r.P99, *r.Max)
+	text := fmt.Sprintf("p50 %s, p95 %s, p99 %s, slowest %s", msText(r.P50), msText(r.P95), msText(r.P99), msText(r.Max))
 	if len(r.Seen) > 0 {
 		text += fmt.Sprintf(", answered by %s", codesText(r.Seen))
 	}
@@ -56,6 +56,13 @@ func (r Latency) Found() string {
 		text += fmt.Sprintf(", %d failed (%s)", r.Failed, codesText(r.Codes))
 	}
 	return text
+}
+
+func msText(ms *float64) string {
+	if ms == nil {
+		return "no data"
+	}
+	return fmt.Sprintf("%.0f ms", *ms)
 }
 
 func codesText(codes map[string]int) string {

@@ -39,8 +39,9 @@ type MetricsConfig struct {
 	// http://host:port/metrics. dns+http://… is one for each address of the
 	// host's name.
 	Scrape []string
-	// Replicas finds more of them when it is called; nil: there are none.
-	Replicas func(context.Context) ([]string, error)
+	// Replicas finds more of them when it is called: those of one color, blue or
+	// green, or all where that is ""; nil: there are none.
+	Replicas func(ctx context.Context, color string) ([]string, error)
 }
 
 // Metrics is where metrics come from. It is safe for concurrent use.
@@ -50,7 +51,7 @@ type Metrics struct {
 	api     prometheus.API
 	queries map[string]string
 	scrape  []string
-	find    func(context.Context) ([]string, error)
+	find    func(ctx context.Context, color string) ([]string, error)
 }
 
 // OpenMetrics checks the configuration and prepares a connection; it reaches
@@ -170,7 +171,7 @@ func (m *Metrics) Examine(ctx context.Context) ([]runbooks.Finding, error) {
 	if len(m.scrape) == 0 && m.find == nil {
 		return found, nil
 	}
-	targets, err := m.targets(ctx)
+	targets, err := m.targets(ctx, "")
 	if err != nil {
 		return append(found, runbooks.Finding{Name: "scrape", Bad: true, Says: fault.Say(err)}), nil
 	}
@@ -202,15 +203,19 @@ type target struct {
 	host string // of the request; "" is the URL's
 }
 
-// targets lists the replicas as they are now.
-func (m *Metrics) targets(ctx context.Context) ([]target, error) {
+// targets lists the replicas as they are now. Only those that are found have a
+// color, so where one is wanted and some can be found, the others are left out.
+func (m *Metrics) targets(ctx context.Context, color string) ([]target, error) {
 	addresses := m.scrape
 	if m.find != nil {
-		more, err := m.find(ctx)
+		found, err := m.find(ctx, color)
 		if err != nil {
 			return nil, err
 		}
-		addresses = slices.Concat(addresses, more)
+		if color != "" {
+			addresses = nil
+		}
+		addresses = slices.Concat(addresses, found)
 	}
 	var list []target
 	for _, address := range addresses {

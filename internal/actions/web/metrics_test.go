@@ -181,13 +181,51 @@ func TestScrapeByNameAndFound(t *testing.T) {
 	if err != nil || i < 0 || got.Replicas[i].Requests == nil {
 		t.Errorf("scrape by name = %+v, %v", got, err)
 	}
-	m = openMetrics(t, web.MetricsConfig{Replicas: func(context.Context) ([]string, error) { return []string{a.URL + "/metrics"}, nil }})
+	m = openMetrics(t, web.MetricsConfig{Replicas: func(context.Context, string) ([]string, error) { return []string{a.URL + "/metrics"}, nil }})
 	if r, _, err = run(t, t.Context(), "metrics.scrape", m, map[string]any{"interval": "1s"}); err != nil || len(r.(web.Scrape).Replicas) != 1 {
 		t.Errorf("scrape of what was found = %+v, %v", r, err)
 	}
-	m = openMetrics(t, web.MetricsConfig{Replicas: func(context.Context) ([]string, error) { return nil, nil }})
+	m = openMetrics(t, web.MetricsConfig{Replicas: func(context.Context, string) ([]string, error) { return nil, nil }})
 	if _, _, err = run(t, t.Context(), "metrics.scrape", m, map[string]any{"interval": "1s"}); !strings.Contains(fault.Say(err), "no replica to scrape") {
 		t.Errorf("scrape of nothing = %v", err)
+	}
+}
+
+// While two versions run, one of them can be looked at alone, as far as somebody
+// knows which is which.
+func TestScrapeColor(t *testing.T) {
+	t.Parallel()
+	blue, green, listed := newReplica(t), newReplica(t), newReplica(t)
+	for i, r := range []*replica{blue, green, listed} {
+		r.count("200", 1)
+		r.busy.Set(float64(i + 1))
+	}
+	find := func(_ context.Context, color string) ([]string, error) {
+		all := map[string][]string{"blue": {blue.URL}, "green": {green.URL}, "": {blue.URL, green.URL}}
+		return all[color], nil
+	}
+	for _, c := range []struct {
+		name, color string
+		config      web.MetricsConfig
+		want        float64
+	}{
+		{"blue", "blue", web.MetricsConfig{Scrape: []string{listed.URL}, Replicas: find}, 1},
+		{"green", "green", web.MetricsConfig{Scrape: []string{listed.URL}, Replicas: find}, 2},
+		{"all", "", web.MetricsConfig{Scrape: []string{listed.URL}, Replicas: find}, 6},
+		{"only a list", "blue", web.MetricsConfig{Scrape: []string{listed.URL, green.URL}}, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			args := map[string]any{"interval": "1s", "gauges": []any{"http_requests_in_progress"}}
+			if c.color != "" {
+				args["color"] = c.color
+			}
+			r, _, err := run(t, t.Context(), "metrics.scrape", openMetrics(t, c.config), args)
+			got, _ := r.(web.Scrape)
+			if err != nil || got.Gauges["http_requests_in_progress"] != c.want || !strings.Contains(got.Found(), fmt.Sprintf("http_requests_in_progress %g", c.want)) {
+				t.Errorf("scrape = %s %v, %v, want %g", got.Found(), got.Gauges, err, c.want)
+			}
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ type ScrapeArgs struct {
 	Status   string            `arg:"status" default:"status" help:"its label with the status"`
 	Match    map[string]string `arg:"match" help:"labels that series of the counter must have"`
 	Gauges   []string          `arg:"gauges" help:"other metrics, read at the end and added up"`
+	Color    string            `arg:"color" values:"blue|green" help:"only the replicas of this color, of those that scrape_service finds; without one, all addresses"`
 }
 
 // A Scrape is the result of metrics.scrape.
@@ -67,6 +68,9 @@ func (r Scrape) Found() string {
 	if r.Reset {
 		text += ", a replica restarted"
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.Gauges)) {
+		text += fmt.Sprintf(", %s %g", name, r.Gauges[name])
+	}
 	if len(r.Missing) > 0 {
 		text += ", nothing from " + strings.Join(r.Missing, ", ")
 	}
@@ -94,7 +98,7 @@ func (scrape) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, 
 	if err != nil {
 		return nil, err
 	}
-	targets, err := m.targets(ctx)
+	targets, err := m.targets(ctx, args.Color)
 	if err != nil {
 		return nil, err
 	}
