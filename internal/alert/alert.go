@@ -75,10 +75,20 @@ func (g *Group) ID() string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// Onsets name each alert with the moment it began, so that a report that comes
-// late can be told from an alert that fires again.
-func (g *Group) Onsets() []string {
-	list := make([]string, len(g.Alerts))
+// An Onset is one alert from the moment it began: its ID tells a report that
+// comes late from an alert that fires again.
+type Onset struct {
+	ID     string    `json:"id"`
+	Labels string    `json:"labels,omitempty"` // that the others of the group do not have
+	Starts time.Time `json:"starts"`
+	Ends   time.Time `json:"ends,omitzero"` // zero: it fires
+}
+
+const maxLabels = 200 // bytes of an Onset's labels that are kept
+
+// Onsets are the group's alerts, each once, in the order of their IDs.
+func (g *Group) Onsets() []Onset {
+	list := make([]Onset, len(g.Alerts))
 	for i, a := range g.Alerts {
 		id := a.Fingerprint
 		if id == "" {
@@ -89,10 +99,18 @@ func (g *Group) Onsets() []string {
 			id = string(data)
 		}
 		sum := sha256.Sum256([]byte(id + "\x00" + a.Starts.UTC().Format(time.RFC3339Nano)))
-		list[i] = hex.EncodeToString(sum[:8])
+		list[i] = Onset{ID: hex.EncodeToString(sum[:8]), Labels: g.Own(a), Starts: a.Starts.UTC()}
+		if len(list[i].Labels) > maxLabels {
+			list[i].Labels = strings.ToValidUTF8(list[i].Labels[:maxLabels], "") + "…"
+		}
+		if a.Status == "resolved" {
+			if list[i].Ends = a.Ends.UTC(); list[i].Ends.Before(a.Starts) {
+				list[i].Ends = list[i].Starts
+			}
+		}
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	slices.SortStableFunc(list, func(a, b Onset) int { return strings.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(list, func(a, b Onset) bool { return a.ID == b.ID })
 }
 
 // Since is when the first of the alerts began.

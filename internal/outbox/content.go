@@ -33,7 +33,8 @@ type RunCard struct {
 	Until       time.Time  `json:"until,omitzero"`        // when the wait named by Next ends
 	Waiters     int        `json:"waiters,omitempty"`     // other runs that wait for this one's locks
 	Stoppable   bool       `json:"stoppable,omitempty"`
-	Offers      []Offer    `json:"offers,omitempty"` // runbooks to go on with
+	Offers      []Offer    `json:"offers,omitempty"`   // runbooks to go on with
+	Incident    bool       `json:"incident,omitempty"` // it belongs to one already
 }
 
 // A StepLine is one step on a RunCard.
@@ -133,7 +134,11 @@ type Line struct {
 	Run    string   `json:"run,omitempty"`
 	Users  []string `json:"users,omitempty"`  // mentioned in front, once
 	Groups []string `json:"groups,omitempty"` // mentioned in front, once
-	Code   string   `json:"code,omitempty"`   // output, shown verbatim
+	Code   string   `json:"code,omitempty"`   // output, shown verbatim; what is not shown of it goes into a file
+	Lines  int      `json:"lines,omitempty"`  // of Code to be shown; 0: as many as fit
+	Tail   bool     `json:"tail,omitempty"`   // the last lines of Code rather than the first
+	// Broadcast shows a line of a thread in the channel as well.
+	Broadcast bool `json:"broadcast,omitempty"`
 }
 
 // A Report is what a run has to say at its end.
@@ -178,6 +183,10 @@ type Alert struct {
 	More        int         `json:"more,omitempty"` // alerts that are not among them
 	Link        string      `json:"link,omitempty"` // to Alertmanager
 	Runbooks    []Item      `json:"runbooks"`       // what they suggest
+
+	Group    string `json:"group,omitempty"`    // opaque: names it in commands; "": no incident can be declared from it
+	Incident string `json:"incident,omitempty"` // INC-7, which it belongs to
+	Noted    string `json:"noted,omitempty"`    // INC-7, if it is on that timeline without belonging to it
 }
 
 // An AlertLine is one alert of an Alert.
@@ -194,6 +203,7 @@ type File struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
 	Text  string `json:"text"`
+	Data  []byte `json:"data,omitempty"` // instead of Text: a picture
 }
 
 func (RunCard) ContentKind() string { return "run_card" }
@@ -268,8 +278,26 @@ func Decode(kind string, data []byte) (Content, error) {
 		return decode[Answer](data)
 	case "file":
 		return decode[File](data)
+	case "home":
+		return decode[Home](data)
 	case "alert":
 		return decode[Alert](data)
+	case "incident":
+		return decode[Incident](data)
+	case "prompt":
+		return decode[Prompt](data)
+	case "pin":
+		return decode[Pin](data)
+	case "reaction":
+		return decode[Reaction](data)
+	case "invite":
+		return decode[Invite](data)
+	case "room":
+		return decode[Room](data)
+	case "redaction":
+		return decode[Redaction](data)
+	case "removed":
+		return decode[Removed](data)
 	}
 	return nil, fmt.Errorf("outbox: unknown content kind %q", kind)
 }

@@ -14,6 +14,9 @@ import (
 type Conversation struct {
 	Channel string `json:"channel,omitempty"` // channel id; "" means the configured ops channel
 	Thread  string `json:"thread,omitempty"`  // ts of the thread's parent, if the place is a thread
+	// Stay is set of what is restricted: it is said there, or to the person whom
+	// it concerns, or not at all.
+	Stay bool `json:"stay,omitempty"`
 }
 
 // A Notice is one thing to say. Its Key names the Slack message: the first

@@ -62,7 +62,8 @@ func (w *worker) act(p *plan, it item, a Attempt) (outcome, error) {
 		}
 		w.seeStop()
 	}
-	o.Output, o.Acting = out.String(), w.e.now().Sub(began)
+	o.Output, o.Found, o.Fault = p.hide(out.String()), p.hide(o.Found), p.hide(o.Fault)
+	o.Acting = w.e.now().Sub(began)
 	w.e.passed(PointActed, w.run, p.step.ID)
 	return o, nil
 }
@@ -144,7 +145,9 @@ func (w *worker) broke(o outcome, a Attempt, err error) outcome {
 // a resumed run sees the very same.
 func (w *worker) try(ctx context.Context, p *plan, it item, out io.Writer) (value any, o outcome, err error) {
 	limit := p.step.Timeout
-	if left, ok := w.budget(); ok && (limit == 0 || left < limit) {
+	if left, ok := w.budget(); ok && left == 0 {
+		return nil, o, fault.New(fault.Conflict, "Nothing was done: the time that the run has for this is used up.")
+	} else if ok && (limit == 0 || left < limit) {
 		limit = left
 	}
 	if limit > 0 {

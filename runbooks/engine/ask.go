@@ -137,6 +137,13 @@ func (w *worker) review(p *plan, now time.Time, why string) Approval {
 	}
 	a.Card.Question, a.Card.Expires, a.Card.Needed, a.Card.Groups = text, a.Expires, a.Needed, a.Groups
 	a.Card.Choices = []outbox.Choice{{ID: choiceApprove, Label: "Approve", Style: "danger"}, {ID: choiceDeny, Label: "Deny", Reason: true}}
+	if p.rules.Alone == "" {
+		p.rules.Alone = glassText(w.e.settings.Load().policy)
+	}
+	if p.rules.Alone != "" {
+		a.Card.Choices = append(a.Card.Choices, outbox.Choice{ID: choiceAlone, Label: "Break glass: go on alone", Reason: true})
+		a.Card.Reasons = append(a.Card.Reasons, p.rules.Alone)
+	}
 	return a
 }
 

@@ -24,11 +24,12 @@ var five = doc("five", step("1. A", "id: a\ndo: redis.look\ntarget: cache")+step
 //
 //	go test -run '^$' -bench 'BenchmarkRun$' -benchtime 3s ./runbooks/engine
 func BenchmarkRun(b *testing.B) {
-	b.Run("sqlite", func(b *testing.B) { benchmarkRun(b, storetest.SQLite(b)) })
-	b.Run("postgres", func(b *testing.B) { benchmarkRun(b, storetest.Postgres(b)) })
+	b.Run("sqlite", func(b *testing.B) { benchmarkRun(b, storetest.SQLite(b), 1) })
+	b.Run("postgres", func(b *testing.B) { benchmarkRun(b, storetest.Postgres(b), 1) })
+	b.Run("two replicas", func(b *testing.B) { benchmarkRun(b, storetest.Postgres(b), 2) })
 }
 
-func benchmarkRun(b *testing.B, url string) {
+func benchmarkRun(b *testing.B, url string, replicas int) {
 	bn := newBenchOn(b, url, five)
 	for i := range 64 { // a runbook runs once per environment
 		e := bn.envs[0]
@@ -50,21 +51,38 @@ func benchmarkRun(b *testing.B, url string) {
 		}
 		return ended[run]
 	}
-	bn.serve(func(o *engine.Options) {
-		o.Workers = 64
-		o.Observe = func(e engine.Event) {
-			if e.Point == engine.PointEnded {
-				close(end(e.Run))
-			}
+	var engines []*engine.Engine
+	for n := range replicas {
+		before, db := bn.stop, bn.db
+		if n > 0 {
+			bn.open()
 		}
-	})
+		bn.serve(func(o *engine.Options) {
+			o.Workers = 64 / replicas
+			o.Observe = func(e engine.Event) {
+				if e.Point == engine.PointEnded {
+					close(end(e.Run))
+				}
+			}
+		})
+		engines = append(engines, bn.engine)
+		if last := bn.stop; n > 0 {
+			bn.stop = sync.OnceFunc(func() { // the bench itself closes the last database
+				last()
+				before()
+				if err := db.Close(); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+	}
 	work := make(chan int)
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	for i := range 64 {
 		wg.Go(func() {
 			for range work {
-				run, err := bn.engine.Start(context.Background(), engine.StartRequest{Runbook: "five", Environment: fmt.Sprint("demo", i), Actor: ann, Origin: outbox.Conversation{Channel: "C1"}})
+				run, err := engines[i%replicas].Start(context.Background(), engine.StartRequest{Runbook: "five", Environment: fmt.Sprint("demo", i), Actor: ann, Origin: outbox.Conversation{Channel: "C1"}})
 				if err != nil {
 					b.Error(err)
 					continue

@@ -28,7 +28,7 @@ func Card(r *Run, rb *runbooks.Runbook) outbox.RunCard {
 		Run: r.ID, Number: r.Number, Runbook: r.Runbook, Title: r.Title, Environment: r.Environment,
 		Critical: r.Critical, DryRun: r.DryRun, StarterName: r.Starter.Name,
 		State: string(r.State), Verdict: string(r.Verdict), Started: cmp.Or(r.Started, r.Created), Ended: r.Ended,
-		Stoppable: !r.State.Ended() && r.Stop == nil, Waiters: r.Waiters,
+		Stoppable: !r.State.Ended() && r.Stop == nil, Waiters: r.Waiters, Incident: r.Subject != "",
 	}
 	if r.Starter.Kind == access.Person {
 		c.Starter = r.Starter.ID
@@ -68,6 +68,8 @@ func next(c *outbox.RunCard, r *Run, rb *runbooks.Runbook) {
 		if a != nil {
 			c.Next = "Paused, with a question open."
 		}
+	case r.PausedWith != "":
+		c.Next = "Paused with the run that started it."
 	case r.WaitsFor != "":
 		c.Next = r.Outcome
 		if rb != nil {
@@ -157,15 +159,18 @@ func stepLine(r *Run, s *runbooks.Step, p Phase) outbox.StepLine {
 	}
 	if here && l.Mark == markPending {
 		l.Mark = markRunning
-		if a := r.open(); a != nil || r.Paused || r.State == Waiting {
+		if a := r.open(); a != nil || r.paused() || r.State == Waiting {
 			l.Mark = markWaiting
 		}
 	}
 	if r.State.Ended() && l.Mark == markPending {
-		l.Mark, l.Found = string(runbooks.Skipped), "not reached"
+		l.Mark, l.Found = string(runbooks.Skipped), NotReached
 	}
 	return l
 }
+
+// NotReached is what is found of a step before which its run ended.
+const NotReached = "not reached"
 
 // stopOutcome says who stopped a run and why.
 func stopOutcome(s *Stop) string {

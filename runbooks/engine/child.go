@@ -20,10 +20,6 @@ import (
 // the child. The child is created by the commit that lets the parent wait, so
 // that there is no crash between the two.
 
-// maxDepth is how many runs may stand above one: a run that people start may
-// run another, which may run another, which may run a last one.
-const maxDepth = 3
-
 // A call is what an attempt that started another run keeps as its result.
 type call struct {
 	Run string `json:"run"` // id of the run; "" before it was started
@@ -143,7 +139,7 @@ func (w *worker) beget(step *runbooks.Step, n runbooks.Next, a Attempt) (parked 
 		w.returned(step, n, a, o)
 		return false, nil
 	}
-	values, err := runbooks.ResolveWith(n.Run.Params, w.scope())
+	values, err := runbooks.ResolveWith(n.Run.Params, w.after(step))
 	if err != nil {
 		return refused(fault.New(fault.Invalid, "Its parameters cannot be resolved: %s.", err).Because(err))
 	}
@@ -299,7 +295,7 @@ func (e *Engine) stopChild(ctx context.Context, child *Run, stop *Stop) error {
 func (e *Engine) depth(ctx context.Context, parent *Run) (int, error) {
 	n := 0
 	for r := parent; r != nil; n++ {
-		if r.ParentID == "" || n > maxDepth {
+		if r.ParentID == "" || n > runbooks.MaxDepth {
 			return n + 1, nil
 		}
 		up, err := e.store.Find(ctx, r.ParentID)
@@ -345,8 +341,8 @@ func (s *settings) family(rb *runbooks.Runbook, depth int, fn func(*runbooks.Run
 		switch {
 		case !ok:
 			return fault.New(fault.Invalid, "%s cannot be run: it runs %s, and there is no such runbook.", rb.Slug, slug)
-		case depth >= maxDepth:
-			return fault.New(fault.Invalid, "%s cannot be run: runbooks may run each other only %d deep, and %s would be one more.", rb.Slug, maxDepth, slug)
+		case depth >= runbooks.MaxDepth:
+			return fault.New(fault.Invalid, "%s cannot be run: runbooks may run each other only %d deep, and %s would be one more.", rb.Slug, runbooks.MaxDepth, slug)
 		}
 		if err := s.family(child, depth+1, fn); err != nil {
 			return fault.New(fault.KindOf(err), "%s may run %s. %s", rb.Slug, slug, fault.Say(err)).Because(err)

@@ -36,7 +36,7 @@ func (e *Engine) steer(ctx context.Context, ref, step string, actor access.Actor
 	}
 	var refusal error
 	run, err = e.store.Update(ctx, run.ID, nil, func(r *Run) (Change, error) {
-		var c Change
+		c := Change{Runbook: rb}
 		refusal = allowed
 		if refusal == nil && r.State.Ended() {
 			refusal = fault.New(fault.Conflict, "R%d has ended already: %s", r.Number, sentence(r.Outcome))
@@ -47,7 +47,7 @@ func (e *Engine) steer(ctx context.Context, ref, step string, actor access.Actor
 		}
 		if refusal != nil {
 			entry.Act, entry.Outcome, entry.Detail = "refuse", act, fault.Say(refusal)
-			return Change{Audit: []AuditEntry{entry}}, nil
+			return Change{Audit: []AuditEntry{entry}, Runbook: rb}, nil
 		}
 		c.Audit = append(c.Audit, entry)
 		c.Notices = append([]outbox.Notice{runNotice(r, rb)}, c.Notices...)
@@ -84,7 +84,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, actor access.Actor, why s
 
 // stop puts a stop on record and wakes the run, which sees to the rest.
 func (r *Run) stop(c *Change, stop *Stop) {
-	r.Stop, r.Paused = stop, false
+	r.Stop, r.Paused, r.PausedWith = stop, false, ""
 	r.voidOpen(c, stopOutcome(stop), stop.At)
 	if r.State != Ready || r.Owner == "" {
 		r.wake()
@@ -106,10 +106,11 @@ func (e *Engine) halt(run string) {
 	}
 }
 
-// Pause lets the run finish its present step and then wait until Resume.
-// Questions stay open, and keep their clocks.
+// Pause lets the run finish its present step and then wait until Resume; the
+// runs that it has started stand still with it. Questions stay open, and keep
+// their clocks.
 func (e *Engine) Pause(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
-	return e.steer(ctx, ref, "", actor, "pause", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+	run, err := e.steer(ctx, ref, "", actor, "pause", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
 		switch {
 		case r.Paused:
 			return fault.New(fault.Conflict, "R%d is paused already.", r.Number)
@@ -122,12 +123,28 @@ func (e *Engine) Pause(ctx context.Context, ref string, actor access.Actor, why 
 		}
 		return nil
 	})
+	if err == nil {
+		e.followPause(ctx, run)
+	}
+	return run, err
 }
 
-// Resume lets a paused run go on.
+// Resume lets a paused run go on, with those that stand still with it.
 func (e *Engine) Resume(ctx context.Context, ref string, actor access.Actor, why string) (*Run, error) {
-	return e.steer(ctx, ref, "", actor, "resume", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
-		if !r.Paused {
+	found, err := e.Find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	above, err := e.pausedAbove(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	run, err := e.steer(ctx, found.ID, "", actor, "resume", why, func(r *Run, rb *runbooks.Runbook, c *Change, now time.Time) error {
+		switch {
+		case !r.Paused && above != nil:
+			return fault.New(fault.Conflict, "R%d stands still because R%d, which it belongs to, is paused.", r.Number, above.Number).
+				Hinted("Resume R%d.", above.Number)
+		case !r.Paused:
 			return fault.New(fault.Conflict, "R%d is not paused.", r.Number)
 		}
 		r.Paused = false
@@ -136,6 +153,10 @@ func (e *Engine) Resume(ctx context.Context, ref string, actor access.Actor, why
 		}
 		return nil
 	})
+	if err == nil {
+		e.followPause(ctx, run)
+	}
+	return run, err
 }
 
 // A Pending is a question that waits for people.
@@ -161,7 +182,7 @@ func (e *Engine) Waiting(ctx context.Context, actor access.Actor) ([]Pending, er
 			continue
 		}
 		b := Ballot{Actor: actor, Decision: "?"}
-		err = refuse(r, rb, a, b, e.outside(ctx, rb, a, actor), e.clock())
+		err = refuse(r, rb, a, b, e.outside(ctx, rb, a, b), e.clock())
 		switch fault.KindOf(err) {
 		case fault.Invalid: // nothing but the answer is missing
 			out = append(out, Pending{Run: r, Approval: *a})

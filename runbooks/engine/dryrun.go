@@ -17,8 +17,39 @@ func (w *worker) rehearse(step *runbooks.Step) (parked bool, err error) {
 	if err := w.flush(); err != nil { // a preview takes time, and people watch
 		return false, err
 	}
-	w.shown(step, w.would(step))
+	w.shown(step, w.would(step)+w.forks(step))
 	return false, nil
+}
+
+// forks are the ways behind a step that was not done, where they are not just
+// the next step: which of them it would be, nobody knows.
+func (w *worker) forks(step *runbooks.Step) string {
+	var ways []string
+	if then := step.Then; !unset(then) {
+		ways = append(ways, "after success "+inWords(then, w.rb))
+	}
+	if fails := onFail(step); !unset(fails) {
+		ways = append(ways, "after failure "+inWords(fails, w.rb))
+	}
+	if len(ways) == 0 {
+		return ""
+	}
+	return "; unknown: " + strings.Join(ways, ", or ")
+}
+
+// inWords says where a target leads, words included.
+func inWords(n runbooks.Next, rb *runbooks.Runbook) string {
+	switch n.Word {
+	case "ask":
+		return "people choose"
+	case "rollback":
+		return "the rollback"
+	case "stop":
+		return "the end"
+	case "continue", "note", "next":
+		return "the next step"
+	}
+	return whereTo(n, rb)
 }
 
 // imagine shows a step of which it is not known whether it would run.
@@ -28,7 +59,7 @@ func (w *worker) imagine(step *runbooks.Step, cond *runbooks.Expr) (parked bool,
 		if err := w.flush(); err != nil {
 			return false, err
 		}
-		text += "; " + w.would(step)
+		text += "; " + w.would(step) + w.forks(step)
 	}
 	w.shown(step, text)
 	return false, nil
@@ -102,7 +133,7 @@ func (w *worker) would(step *runbooks.Step) string {
 // showed.
 func (w *worker) hazy(x *runbooks.Expr) bool {
 	return slices.ContainsFunc(w.run.Attempts, func(a Attempt) bool {
-		return a.Purpose == ForStep && a.Status == runbooks.Skipped && x.Uses(a.Step)
+		return a.Purpose == ForStep && a.Status == runbooks.Skipped && a.Found != notNeeded && x.Uses(a.Step)
 	})
 }
 

@@ -37,12 +37,15 @@ type Options struct {
 	Policy       access.Policy
 	Schedules    ScheduleStore                     // nil: nothing is started by the clock
 	Deployments  deployment.Book                   // nil: none are kept
+	Guardian     Guardian                          // of what runs belong to; nil: nothing has rules
 	Secret       func(name string) (string, error) // value of a secret for `with`; nil: there are none
-	Log          *slog.Logger                      // nil: slog.Default
-	Observe      func(Event)                       // called at every boundary, from the goroutine that passed it; nil: nobody looks
-	Workers      int                               // runs that may act at the same time; 0: 16
-	Grace        time.Duration                     // how long a stopping engine waits for steps that change things; 0: 10 s
-	Now          func() time.Time                  // for stamps and the polls of watches; nil: time.Now
+	// Earlier gives what earlier() does in a run; nil: what the store has.
+	Earlier func(ctx context.Context, run *Run, step, name string) (any, error)
+	Log     *slog.Logger     // nil: slog.Default
+	Observe func(Event)      // called at every boundary, from the goroutine that passed it; nil: nobody looks
+	Workers int              // runs that may act at the same time; 0: 16
+	Grace   time.Duration    // how long a stopping engine waits for steps that change things; 0: 10 s
+	Now     func() time.Time // for stamps and the polls of watches; nil: time.Now
 	// Sleep lets d pass between two polls of a watch, and returns early when
 	// ctx ends; nil: time itself. With a Now of its own it makes a watch take
 	// no time at all.
@@ -117,6 +120,8 @@ type Engine struct {
 
 	schedules ScheduleStore
 	book      deployment.Book
+	guardian  Guardian
+	past      func(ctx context.Context, run *Run, step, name string) (any, error)
 	planned   atomic.Pointer[settings] // whose schedules are on record
 
 	nudge    chan struct{} // a run may be due
@@ -132,8 +137,11 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
-		schedules: o.Schedules, book: o.Deployments, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
+		schedules: o.Schedules, book: o.Deployments, guardian: o.Guardian, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
+	}
+	if e.past = o.Earlier; e.past == nil {
+		e.past = e.earlier
 	}
 	if e.log == nil {
 		e.log = slog.Default()
@@ -178,6 +186,21 @@ func (e *Engine) Library() *runbooks.Library { return e.settings.Load().library 
 
 // Environments returns the environments that runs can choose from.
 func (e *Engine) Environments() []Environment { return slices.Clone(e.settings.Load().envs) }
+
+// Lacking says why no environment can run the runbook, "" if one can.
+func (e *Engine) Lacking(rb *runbooks.Runbook) string {
+	s, why := e.settings.Load(), ""
+	for i := range s.envs {
+		err := s.family(rb, 0, func(each *runbooks.Runbook) error { return runnable(each, &s.envs[i]) })
+		if err == nil {
+			return ""
+		}
+		if why == "" {
+			why = fault.Say(err)
+		}
+	}
+	return why
+}
 
 // Find returns the run with the id or number ("R12"), or a *fault.Error of
 // kind NotFound.

@@ -146,7 +146,7 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 		w.moveTo(next)
 	case n.Run != nil && (!bad || n.Run.Then != "retry" || !w.run.handedOver(step.ID)):
 		w.hand(step, ForChild, n)
-	case step.Run != nil && step.Run.Then == "end" && !bad && unset(n):
+	case step.Run != nil && step.Run.Then == "end" && !bad && unset(n) && w.run.Phase == PhaseMain:
 		w.endMain("", said)
 	case n.End != "":
 		forced := runbooks.Status("")
@@ -169,6 +169,10 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 			w.moveTo(next)
 			return
 		}
+		if w.run.Phase != PhaseMain {
+			w.moveTo(next)
+			return
+		}
 		w.endMain("", outcome(endedAt(step, bad, said)))
 	case n.Word == "ask":
 		w.choose(step, said)
@@ -178,7 +182,7 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 		w.moveTo(next)
 	case w.run.Phase == PhaseMain:
 		w.endMain("", outcome(endedAt(step, bad, said)))
-	default: // a failed rollback or cleanup step does not keep the others from running
+	default: // see runbooks.Section: a failed step does not keep the others from running
 		w.moveTo(next)
 	}
 }
@@ -232,14 +236,18 @@ func (w *worker) phaseOver() {
 }
 
 // endMain ends the main part, or the rollback: the verdict is the worst of the
-// steps' and forced, and the cleanup follows. In the cleanup it leaves the rest
-// of that out.
+// steps' and forced, and the cleanup follows. The cleanup itself has no other
+// end than its last step: what ends a run elsewhere leads to the next step
+// there, so that nothing is left behind.
 func (w *worker) endMain(forced runbooks.Status, outcome string) {
 	if w.run.Phase == PhaseCleanup {
-		w.moveTo("")
+		w.moveTo(after(w.rb, PhaseCleanup, w.run.Cursor))
 		return
 	}
 	v := worse(verdict(w.run, w.rb), forced)
+	if w.run.Phase == PhaseRollback {
+		v = worse(v, w.run.Verdict) // what led to it
+	}
 	if outcome == "" {
 		outcome = w.run.Outcome
 	}
@@ -289,7 +297,7 @@ func (w *worker) finish() error {
 	}
 	w.do("", "", func(r *Run, c *Change) { r.Verdict, r.State, r.Ended = v, state, now })
 	w.undoable()
-	last, summons := w.report(), w.summonAtEnd()
+	last, summons := w.report(), append(w.summonAtEnd(), w.followUp()...)
 	w.do(PointEnded, "", func(r *Run, c *Change) {
 		r.voidOpen(c, "The run ended.", now)
 		c.Notices = append(append(c.Notices, last), summons...)
@@ -315,8 +323,9 @@ func (r *Run) voidOpen(c *Change, why string, now time.Time) {
 
 // offer adds runbooks that people may start by a button.
 func (w *worker) offer(step *runbooks.Step, offered []runbooks.OfferedRunbook) {
+	s := w.after(step)
 	for _, o := range offered {
-		made := w.e.offer(w.ctx, w.run, w.env, step, o, w.scope())
+		made := w.e.offer(w.ctx, w.run, w.env, step, o, s)
 		w.do("", "", func(r *Run, c *Change) {
 			if !slices.ContainsFunc(r.Offers, func(x Offer) bool { return x.ID == made.ID }) {
 				r.Offers = append(r.Offers, made)

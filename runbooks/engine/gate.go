@@ -83,7 +83,9 @@ type plan struct {
 	reasons  []string
 	live     []runbooks.Live
 	covers   []cover
+	rules    Rules
 	secrets  map[string]string // versions by name
+	hidden   []string          // values of the secrets
 	digest   string
 }
 
@@ -118,6 +120,7 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 			s.Secret = func(name string) (string, error) {
 				value, err := w.e.secret(name)
 				p.secrets[name] = secretVersion(name, value)
+				p.hidden = append(p.hidden, value)
 				return value, err
 			}
 		}
@@ -136,7 +139,12 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 		}
 		p.items = append(p.items, item{with: with, args: args, vars: s.Vars})
 	}
-	p.gates = gatesOf(w.rb, step, p.effect, w.e.settings.Load().policy, w.env)
+	rules, err := w.rules()
+	if err != nil {
+		return nil, err
+	}
+	p.rules = rules
+	p.gates = gatesOf(w.rb, step, p.effect, w.e.settings.Load().policy, w.env).stricter(p.rules, w.rb)
 	return p, nil
 }
 
@@ -146,6 +154,20 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 func secretVersion(name, value string) string {
 	sum := sha256.Sum256([]byte(name + "\x00" + value))
 	return hex.EncodeToString(sum[:2])
+}
+
+// shortestSecret is how long a secret must be to be looked for in what an action
+// says: a shorter one would be found everywhere.
+const shortestSecret = 4
+
+// hide takes the step's secrets out of what its action said.
+func (p *plan) hide(text string) string {
+	for _, value := range p.hidden {
+		if len(value) >= shortestSecret {
+			text = strings.ReplaceAll(text, value, "•••")
+		}
+	}
+	return text
 }
 
 // call is one call of the plan's action.
@@ -179,7 +201,7 @@ func (w *worker) preview(p *plan) error {
 		}
 		p.identity = id
 	}
-	p.gates = gatesOf(w.rb, p.step, p.effect, w.e.settings.Load().policy, w.env)
+	p.gates = gatesOf(w.rb, p.step, p.effect, w.e.settings.Load().policy, w.env).stricter(p.rules, w.rb)
 	w.coverings(p)
 	digest, err := w.digest(p)
 	p.digest = digest
@@ -234,6 +256,10 @@ func (w *worker) valid(step *runbooks.Step, kind ApprovalKind) *Approval {
 // gate asks for what is missing before the plan may run. Parked means that
 // people must answer; again, that the step must be visited anew.
 func (w *worker) gate(p *plan) (again, parked bool, err error) {
+	if p.rules.Frozen != "" && p.effect == runbooks.Destructive {
+		w.settle(p.step, outcome{Status: runbooks.Fail, Fault: p.rules.Frozen, Final: true})
+		return true, false, nil
+	}
 	if w.covered(p) {
 		return false, false, nil
 	}

@@ -67,22 +67,23 @@ type Run struct {
 	Undoes      string // id of an ended run: this one does its rollback, and begins with its journal
 	DryRun      bool
 
-	State    State
-	Verdict  runbooks.Status // "" until known
-	Phase    Phase
-	Cursor   string // id of the step that is next in Phase; "" at the phase's end
-	Paused   bool
-	Stop     *Stop  // a stop was asked for
-	Outcome  string // one sentence on how it ended
-	Locks    []string
-	WaitsFor string    // id of the run whose locks it waits for, before its first step; "": none
-	Waiters  int       // runs that wait for this one's locks; counted by the store
-	WakeAt   time.Time // when Ready: not before
-	Created  time.Time
-	Started  time.Time // first claimed
-	Ended    time.Time
-	Acting   time.Duration // acting time used so far, waits not counted
-	Restarts int           // how often an owner was lost in the middle of a step
+	State      State
+	Verdict    runbooks.Status // "" until known
+	Phase      Phase
+	Cursor     string // id of the step that is next in Phase; "" at the phase's end
+	Paused     bool
+	PausedWith string // id of the paused run above it that it last stood still with; "": none
+	Stop       *Stop  // a stop was asked for
+	Outcome    string // one sentence on how it ended
+	Locks      []string
+	WaitsFor   string    // id of the run whose locks it waits for, before its first step; "": none
+	Waiters    int       // runs that wait for this one's locks; counted by the store
+	WakeAt     time.Time // when Ready: not before
+	Created    time.Time
+	Started    time.Time // first claimed
+	Ended      time.Time
+	Acting     time.Duration // acting time used so far, waits not counted
+	Restarts   int           // how often an owner was lost in the middle of a step
 
 	Owner      string // random id of the process that acts; "" when nobody does
 	Epoch      int64  // rises with every claim

@@ -174,7 +174,9 @@ func (e *Engine) fire(ctx context.Context, s *settings, k scheduled, a Appointme
 	env, err := s.choose(k.rb, k.schedule.Environment)
 	if err == nil {
 		f.Firing.Environment = env.Name
+		err = s.family(k.rb, 0, func(each *runbooks.Runbook) error { return runnable(each, env) })
 	}
+	unfit := err != nil && k.schedule.Environment == "" // else it is meant for this one
 	late := now.Sub(at) > lateAfter
 	if late && k.schedule.Missed == "skip" {
 		f.Firing.Outcome = "not run: opsbot was not running then, and the runbook says missed: skip"
@@ -191,17 +193,23 @@ func (e *Engine) fire(ctx context.Context, s *settings, k scheduled, a Appointme
 		RequestKey: "schedule/" + a.Schedule + "/" + at.Format(time.RFC3339),
 	}, nil)
 	if err != nil {
-		return e.notRun(ctx, k, f, err, now)
+		ran, lookErr := e.lastRan(ctx, a.Schedule)
+		if lookErr != nil {
+			return lookErr
+		}
+		// An environment that never had what the runbook needs is no news each
+		// day; one that has lost it is, once.
+		return e.notRun(ctx, k, f, err, now, !unfit || ran)
 	}
 	made, err := e.fired(ctx, k, f, run, rb, late)
 	var locked *LockedError
 	if errors.As(err, &locked) {
 		refusal := e.held(ctx, locked, rb, env)
 		if !queue(run, rb, locked, refusal) {
-			return e.notRun(ctx, k, f, refusal, now)
+			return e.notRun(ctx, k, f, refusal, now, true)
 		}
 		if made, err = e.fired(ctx, k, f, run, rb, late); errors.As(err, &locked) {
-			return e.notRun(ctx, k, f, e.held(ctx, locked, rb, env), now)
+			return e.notRun(ctx, k, f, e.held(ctx, locked, rb, env), now, true)
 		}
 	}
 	if err != nil {
@@ -223,8 +231,9 @@ func (e *Engine) fired(ctx context.Context, k scheduled, f Fire, run *Run, rb *r
 }
 
 // notRun puts on record, and says, why a start did not take place. A reason
-// that may pass is given some time to do so.
-func (e *Engine) notRun(ctx context.Context, k scheduled, f Fire, why error, now time.Time) error {
+// that may pass is given some time to do so. Without tell it is only put on
+// record.
+func (e *Engine) notRun(ctx context.Context, k scheduled, f Fire, why error, now time.Time, tell bool) error {
 	switch fault.KindOf(why) {
 	case fault.Conflict, fault.Invalid, fault.Forbidden, fault.NotFound:
 	default:
@@ -243,11 +252,27 @@ func (e *Engine) notRun(ctx context.Context, k scheduled, f Fire, why error, now
 	if f.Firing.Environment != "" {
 		where = " on " + f.Firing.Environment
 	}
-	f.Change.Notices = []outbox.Notice{{Content: outbox.Line{Groups: k.calls(),
-		Text: fmt.Sprintf("%s%s was due at %s and was not run. %s", k.rb.Title, where, k.stamp(f.Firing.At), sentence(text))}}}
+	if tell {
+		f.Change.Notices = []outbox.Notice{{Content: outbox.Line{Groups: k.calls(),
+			Text: fmt.Sprintf("%s%s was due at %s and was not run. %s", k.rb.Title, where, k.stamp(f.Firing.At), sentence(text))}}}
+	}
 	f.Change.Audit = []AuditEntry{k.entry(f.Firing)}
 	_, err := e.schedules.Fire(ctx, f)
 	return err
+}
+
+// lastRan reports whether the schedule's last firing started a run.
+func (e *Engine) lastRan(ctx context.Context, schedule string) (bool, error) {
+	list, err := e.schedules.Last(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range list {
+		if f.Schedule == schedule {
+			return f.Run != "", nil
+		}
+	}
+	return false, nil
 }
 
 // entry is what the audit log says about a start that did not take place.
@@ -348,7 +373,7 @@ func (e *Engine) Timetable(ctx context.Context) ([]Timing, error) {
 		env, err := s.choose(k.rb, k.schedule.Environment)
 		if err == nil {
 			x.Environment = env.Name
-			err = runnable(k.rb, env)
+			err = s.family(k.rb, 0, func(each *runbooks.Runbook) error { return runnable(each, env) })
 		}
 		if err != nil && len(s.envs) > 0 { // a terminal that only looks opens none
 			x.Problem = fault.Say(err)

@@ -439,6 +439,57 @@ func TestScheduleRefused(t *testing.T) {
 	}
 }
 
+// An environment that has never had the connections is not called every day;
+// one that has lost them is told once.
+func TestScheduleLacking(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, by("health", `{ cron: "0 8 * * *", notify: oncall }`, looks))
+	c := b.onCalendar("2025-06-01T07:00:00Z")
+	b.serveOn(c)
+	bare := []engine.Environment{{Name: b.envs[0].Name, Default: true}}
+	for i, day := range []struct {
+		envs []engine.Environment
+		ran  bool
+		told int
+	}{{bare, false, 0}, {bare, false, 0}, {b.envs, true, 0}, {bare, false, 1}, {bare, false, 0}} {
+		b.engine.Reload(b.lib, day.envs, b.policy)
+		b.fireDue()
+		c.set(time.Date(2025, 6, 1+i, 8, 0, 0, 0, time.UTC))
+		b.said()
+		b.fireDue()
+		f := b.firings()
+		if len(f) != i+1 || (f[0].Run != "") != day.ran {
+			t.Fatalf("day %d: firings %+v", i+1, f)
+		}
+		if day.ran {
+			b.ended(b.only(), engine.Succeeded)
+		} else if !strings.Contains(f[0].Outcome, `not run: health needs a redis connection named "cache", which demo does not have`) {
+			t.Errorf("day %d: the firing says %q", i+1, f[0].Outcome)
+		}
+		told := 0
+		for _, s := range b.said() {
+			if l, ok := s.(outbox.Line); ok && strings.Contains(l.Text, "was not run.") {
+				told++
+			}
+		}
+		if told != day.told {
+			t.Errorf("day %d: told %d times, want %d", i+1, told, day.told)
+		}
+	}
+	table, err := b.engine.Timetable(t.Context())
+	if err != nil || !strings.Contains(table[0].Problem, "which demo does not have") {
+		t.Errorf("Timetable() = %+v, %v", table, err)
+	}
+	rb, _ := b.engine.Library().Find("health")
+	if why := b.engine.Lacking(rb); !strings.Contains(why, "which demo does not have") {
+		t.Errorf("Lacking() = %q", why)
+	}
+	b.engine.Reload(b.lib, append(bare, b.envs...), b.policy)
+	if why := b.engine.Lacking(rb); why != "" {
+		t.Errorf("Lacking() = %q, although one environment can run it", why)
+	}
+}
+
 // absent is a town whose directory can be out of reach.
 type absent struct {
 	town

@@ -11,6 +11,13 @@ import (
 	"opsbot/runbooks"
 )
 
+// after is the scope of what follows a step that has ended: result is its own.
+func (w *worker) after(step *runbooks.Step) *runbooks.Scope {
+	s := w.scope()
+	s.Result = s.Steps[step.ID].Result
+	return s
+}
+
 // scope is what the run's expressions see: parameters, the run, and every step
 // that has concluded.
 func (w *worker) scope() *runbooks.Scope {
@@ -25,7 +32,8 @@ func (w *worker) scope() *runbooks.Scope {
 			ID: r.ID, Started: r.Started, Elapsed: w.elapsed(), Verdict: string(verdict(r, w.rb)),
 			Starter: person(r.Starter), Environment: r.Environment, Changes: []string{},
 		},
-		Steps: make(map[string]runbooks.StepScope),
+		Steps:   make(map[string]runbooks.StepScope),
+		Earlier: w.before,
 	}
 	if r.Verdict != "" {
 		s.Run.Verdict = string(worse(r.Verdict, verdict(r, w.rb)))

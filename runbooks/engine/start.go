@@ -283,7 +283,7 @@ func (e *Engine) reviewable(ctx context.Context, s *settings, rb *runbooks.Runbo
 		if g.Count == 0 {
 			continue
 		}
-		ids, err := s.policy.Members(ctx, e.people, g.By...)
+		ids, err := s.policy.Reviewing(ctx, e.people, g.By...)
 		if err != nil {
 			return err
 		}

@@ -64,6 +64,9 @@ func (w *worker) current(step *runbooks.Step) *Attempt {
 	return nil
 }
 
+// notNeeded is why a step is skipped whose condition is false.
+const notNeeded = "not needed"
+
 // unneeded evaluates `when`, the group's and the step's own, and skips the
 // step if it is false.
 func (w *worker) unneeded(step *runbooks.Step) (skip, parked bool, err error) {
@@ -81,7 +84,7 @@ func (w *worker) unneeded(step *runbooks.Step) (skip, parked bool, err error) {
 			return true, false, nil
 		}
 		if !yes {
-			w.skip(step, "not needed")
+			w.skip(step, notNeeded)
 			return true, false, nil
 		}
 	}
@@ -165,9 +168,13 @@ func (w *worker) conclude(step *runbooks.Step, a Attempt, o outcome) {
 	if retry {
 		a.State = AttemptSuperseded
 	}
+	quiet := retry || a.Purpose == ForRecheck
 	w.do(PointResult, step.ID, func(r *Run, c *Change) {
 		r.put(a)
 		r.Acting += o.Acting
+		if said := r.output(step, &a); said != nil && !quiet {
+			c.Notices = append(c.Notices, *said)
+		}
 		if a.Effect == runbooks.Destructive {
 			c.Audit = append(c.Audit, AuditEntry{Actor: system, Act: "result", Run: r.ID, Step: a.Step,
 				Approval: a.Approval, Outcome: string(a.Status), Detail: firstOf(a.Fault, a.Found)})

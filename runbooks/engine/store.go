@@ -8,6 +8,7 @@ import (
 
 	"opsbot/internal/access"
 	"opsbot/internal/outbox"
+	"opsbot/runbooks"
 )
 
 // ErrLeaseLost means that another owner has the run, or may have: stop acting.
@@ -47,6 +48,14 @@ type Change struct {
 	Start   *Birth // a run to create with the same commit; a *LockedError undoes all of it
 	Await   string // id of a run whose end this one waits for: Waiting becomes Ready if it has ended
 	Wake    string // id of a run to make Ready if it is Waiting and not paused: it awaits this one's end
+	// Anew are keys of messages that are left where they stand: the next notice
+	// of that key, in this commit or later, posts another message.
+	Anew []string
+	// Ended are the steps that this commit ends. What the run belongs to is told
+	// of them: see Notes.
+	Ended []string
+	// Runbook has the titles of the steps for Notes; nil: ids stand for them.
+	Runbook *runbooks.Runbook
 }
 
 // A Birth is a run that another one starts, and what its creation says.

@@ -54,7 +54,10 @@ func (e *Engine) Vote(ctx context.Context, approval string, b Ballot) (*Run, err
 		return e.askAgain(ctx, run, &run.Approvals[i], b)
 	}
 	// Asked before the transaction: the directory may be on the network.
-	outside := e.outside(ctx, rb, &run.Approvals[i], b.Actor)
+	outside := e.outside(ctx, rb, &run.Approvals[i], b)
+	if err := e.alone(ctx, run, b); outside == nil {
+		outside = err
+	}
 	now, err := e.tune(ctx)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func (e *Engine) Vote(ctx context.Context, approval string, b Ballot) (*Run, err
 	var refusal error
 	run, err = e.store.Update(ctx, id, nil, func(r *Run) (Change, error) {
 		refusal = nil
-		var c Change
+		c := Change{Runbook: rb}
 		a := &r.Approvals[r.approval(approval)]
 		if again(a, b) {
 			return c, nil
@@ -75,6 +78,9 @@ func (e *Engine) Vote(ctx context.Context, approval string, b Ballot) (*Run, err
 			return c, nil
 		}
 		count(r, a, b, now)
+		if b.Decision == choiceAlone {
+			c.Notices = append(c.Notices, e.glassBroken(r, a, b)...)
+		}
 		entry.Outcome = string(a.State)
 		c.Audit = append(c.Audit, entry)
 		c.Notices = append(c.Notices, runNotice(r, rb), askNotice(r, a))
@@ -103,26 +109,52 @@ func alike(a, b access.Actor) bool {
 
 // outside says why the actor may not decide, by group and standing as they are
 // now. What only the starter may answer, only somebody who may still run it.
-func (e *Engine) outside(ctx context.Context, rb *runbooks.Runbook, a *Approval, actor access.Actor) error {
-	groups := a.Groups
-	if len(groups) == 0 {
+func (e *Engine) outside(ctx context.Context, rb *runbooks.Runbook, a *Approval, b Ballot) error {
+	policy, groups := e.settings.Load().policy, a.Groups
+	switch {
+	case b.Decision == choiceAlone && policy.Glass != nil:
+		groups = []string{policy.Glass.By}
+	case len(groups) == 0 || b.Decision == choiceAlone:
 		groups = rb.Roles.Run
+	case a.Kind == Review:
+		return policy.MayReview(ctx, e.people, b.Actor, groups...)
 	}
-	return e.settings.Load().policy.May(ctx, e.people, actor, groups...)
+	return policy.May(ctx, e.people, b.Actor, groups...)
+}
+
+// alone says why nobody may go on without a second person just now, if that is
+// what the ballot says.
+func (e *Engine) alone(ctx context.Context, r *Run, b Ballot) error {
+	if b.Decision != choiceAlone || e.settings.Load().policy.Glass != nil {
+		return nil
+	}
+	var rules Rules
+	if e.guardian != nil && r.Subject != "" {
+		var err error
+		if rules, err = e.guardian.Rules(ctx, r.Subject); err != nil {
+			return err
+		}
+	}
+	if rules.Alone == "" {
+		return fault.New(fault.Forbidden, "Nobody may go on alone any more: somebody else has to approve it.")
+	}
+	return nil
 }
 
 // refuse says why a ballot does not count. First who asks, then the groups,
 // then what is decided, and at last the answer itself.
 func refuse(r *Run, rb *runbooks.Runbook, a *Approval, b Ballot, outside error, now time.Time) error {
-	switch a.Kind {
-	case Review:
+	switch {
+	case a.Kind == Review && b.Decision == choiceAlone:
+		// In place of others, by whoever may run it; the card offers it or not.
+	case a.Kind == Review:
 		if alike(b.Actor, r.Starter) {
 			return fault.New(fault.Forbidden, "You started this run, so somebody else has to approve it.")
 		}
 		if by := confirmer(r, a.Step); by != nil && alike(b.Actor, *by) {
 			return fault.New(fault.Forbidden, "You confirmed this step, so somebody else has to approve it.")
 		}
-	case Confirm:
+	case a.Kind == Confirm:
 		if len(a.Groups) == 0 && !alike(b.Actor, r.Starter) {
 			return fault.New(fault.Forbidden, "Only %s, who started this run, can confirm it.", person(r.Starter))
 		}
@@ -197,7 +229,7 @@ func checkFields(step *runbooks.Step, given map[string]string) (map[string]any, 
 var past = map[string]string{
 	choiceConfirm: "Confirmed", choiceCancel: "Canceled", choiceApprove: "Approved", choiceDeny: "Denied",
 	choiceRetry: "To be tried again, says", choiceSkip: "Left out, says", choiceRollback: "To be rolled back, says",
-	choiceStop: "Stopped", choiceRedo: "To be done again, says", choiceDone: "Done, says",
+	choiceAlone: "Not reviewed; done alone, says", choiceStop: "Stopped", choiceRedo: "To be done again, says", choiceDone: "Done, says",
 }
 
 // count adds a vote that nothing speaks against, and wakes the run when it decides.
@@ -279,7 +311,7 @@ func (e *Engine) expire(ctx context.Context, id string, now time.Time) error {
 		e.log.Error("cannot read the runbook of a run that waits", "run", id, "err", err)
 	}
 	_, err = e.store.Update(ctx, id, nil, func(r *Run) (Change, error) {
-		var c Change
+		c := Change{Runbook: rb}
 		for i := range r.Approvals {
 			a := &r.Approvals[i]
 			switch {

@@ -98,7 +98,7 @@ func (r *Run) wished(step, act string) *Wish {
 
 // wishful reports whether a wish can be fulfilled at once.
 func (r *Run) wishful(rb *runbooks.Runbook) bool {
-	if rb == nil || r.Paused || r.Stop != nil || r.Phase != PhaseMain && r.Phase != PhaseRollback {
+	if rb == nil || r.paused() || r.Stop != nil || r.Phase != PhaseMain && r.Phase != PhaseRollback {
 		return false
 	}
 	here := rb.Step(r.Cursor)

@@ -31,7 +31,8 @@ type worker struct {
 	cancel  context.CancelCauseFunc
 
 	pending []mutation
-	results map[int]any // decoded results by attempt
+	results map[int]any    // decoded results by attempt
+	kept    map[string]any // what earlier runs saved, by step and name
 
 	mu      sync.Mutex
 	trusted time.Time   // the lease was good then
@@ -48,7 +49,7 @@ type mutation struct {
 func newWorker(serving context.Context, e *Engine, run *Run, claimed time.Time) *worker {
 	w := &worker{
 		e: e, run: run, fence: Fence{Owner: run.Owner, Epoch: run.Epoch},
-		serving: serving, results: make(map[int]any), trusted: claimed,
+		serving: serving, results: make(map[int]any), kept: make(map[string]any), trusted: claimed,
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.WithoutCancel(serving))
 	w.doom = time.AfterFunc(leaseTrust-time.Since(claimed), func() { w.cancel(ErrLeaseLost) })
@@ -122,20 +123,28 @@ func (w *worker) drive() (err error) {
 		}
 		r := w.run
 		main := r.Phase == PhaseMain || r.Phase == PhaseRollback
+		standstill := false
+		if main && r.Stop == nil {
+			if standstill, err = w.pausedNow(); err != nil {
+				return err
+			}
+		}
 		var parked bool
 		switch {
 		case r.State.Ended():
 			return w.flush()
-		case r.WaitsFor != "" && (!r.Paused || r.Stop != nil):
+		case standstill && r.Paused:
+			return w.park(Waiting, time.Time{})
+		case standstill:
+			return w.park(Ready, w.e.clock().Add(pausePoll))
+		case r.WaitsFor != "":
 			parked, err = w.acquire()
-		case main && r.Stop == nil && !r.Paused && r.wished("", choiceRetry) != nil:
+		case main && r.Stop == nil && r.wished("", choiceRetry) != nil:
 			err = w.repeat(*r.wished("", choiceRetry))
-		case w.calling() != nil && (!r.Paused || r.Stop != nil || !main):
+		case w.calling() != nil:
 			parked, err = w.attend(*w.calling())
 		case r.Stop != nil && main:
 			w.endMain(runbooks.Status(""), stopOutcome(r.Stop))
-		case r.Paused && main:
-			return w.park(Waiting, time.Time{})
 		case r.Phase == PhaseReport:
 			return w.finish()
 		case r.Cursor == "":
@@ -200,9 +209,12 @@ func (w *worker) flush() error {
 	}
 	pending := w.pending
 	commit := func(r *Run) (Change, error) {
-		var c Change
+		c := Change{Runbook: w.rb}
 		for _, m := range pending {
 			m.apply(r, &c)
+			if m.point == PointResult || m.point == PointSkipped {
+				c.Ended = append(c.Ended, m.step)
+			}
 		}
 		c.Notices = append([]outbox.Notice{runNotice(r, w.rb)}, c.Notices...)
 		return c, nil

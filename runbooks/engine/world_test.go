@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen; long, because the
 // machine may be busy, and spent only when a test fails.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // A world is the system that test runbooks act on. It counts what is done to it.
 type world struct {
@@ -167,6 +167,7 @@ var actions = []runbooks.Action{
 			}
 		}),
 	},
+	echo(),
 	act{
 		spec: runbooks.Spec{Name: "redis.panic", Summary: "Panic", Args: struct{}{}, Result: struct{}{}},
 		run:  nothing(func(io.Writer) { panic("at the disco") }),
@@ -296,6 +297,15 @@ func step(title, yaml string) string {
 	return fmt.Sprintf("\n## %s\n\nProse.\n\n```yaml step\n%s\n```\n", title, strings.TrimSpace(yaml))
 }
 
+// files is a directory with a file for each runbook.
+func files(docs ...string) fstest.MapFS {
+	dir := fstest.MapFS{}
+	for i, d := range docs {
+		dir[fmt.Sprintf("doc%d.md", i)] = &fstest.MapFile{Data: []byte(d)}
+	}
+	return dir
+}
+
 // newBench is newBenchOn a fresh SQLite database.
 func newBench(t testing.TB, docs ...string) *bench {
 	t.Helper()
@@ -310,11 +320,7 @@ func newBenchOn(t testing.TB, url string, docs ...string) *bench {
 	if b.catlog, err = runbooks.NewCatalog(actions); err != nil {
 		t.Fatal(err)
 	}
-	files := fstest.MapFS{}
-	for i, d := range docs {
-		files[fmt.Sprintf("doc%d.md", i)] = &fstest.MapFile{Data: []byte(d)}
-	}
-	lib, problems := runbooks.Load(b.catlog, files)
+	lib, problems := runbooks.Load(b.catlog, files(docs...))
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
 	}
