@@ -118,7 +118,7 @@ func checkAfterCrash(t *testing.T, url string, acked map[string]bool) {
 		}
 	}
 	// PostgreSQL may still be at the last commits of the dead.
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(90 * time.Second); ; {
 		wrong := disagreement(t, s)
 		if wrong == "" {
 			return

@@ -105,12 +105,22 @@ func sqlState(err error) string {
 	return ""
 }
 
-// mayRetry reports whether PostgreSQL rolled the transaction back only to
+// errAgain rolls a transaction back to try it again, in view of one that has
+// committed meanwhile.
+var errAgain = errors.New("store: another transaction came first")
+
+// mayRetry reports whether PostgreSQL's transaction was rolled back only to
 // order it among others.
 func mayRetry(err error) bool {
+	if errors.Is(err, errAgain) {
+		return true
+	}
 	switch sqlState(err) {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return true
+	case "23505": // unique_violation: the request has just started its run
+		var e *pgconn.PgError
+		return errors.As(err, &e) && e.ConstraintName == "runs_request_key"
 	}
 	return false
 }

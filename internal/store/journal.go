@@ -155,13 +155,13 @@ func saveChildren(t *tx, run *engine.Run, was *children) (*engine.Run, error) {
 		switch {
 		case i >= len(was.approvals):
 			args := append([]any{run.ID, i, attendAt(a)}, r...)
-			_, err = t.exec(`INSERT INTO approvals (run_id, position, attend_at, `+approvalColumns+`) VALUES (`+holders(1, len(args))+`)`, args...)
+			err = t.later(`INSERT INTO approvals (run_id, position, attend_at, `+approvalColumns+`) VALUES (`+holders(1, len(args))+`)`, args...)
 		case was.approvals[i][0] != r[0]:
 			return nil, fmt.Errorf("store: update run %s: approval %v took the place of %v", run.ID, r[0], was.approvals[i][0])
 		case !slices.Equal(was.approvals[i], r):
 			votes = was.votes[i]
 			args := append([]any{run.ID, attendAt(a)}, r...)
-			_, err = t.exec(`UPDATE approvals SET attend_at = $2, `+assignments(approvalColumns, 3)+` WHERE run_id = $1 AND id = $3`, args...)
+			err = t.later(`UPDATE approvals SET attend_at = $2, `+assignments(approvalColumns, 3)+` WHERE run_id = $1 AND id = $3`, args...)
 		default:
 			votes = was.votes[i]
 		}
@@ -175,25 +175,22 @@ func saveChildren(t *tx, run *engine.Run, was *children) (*engine.Run, error) {
 	return stored(run), nil
 }
 
-func saveAttempt(t *tx, run *engine.Run, i int, r []any, was *children) (err error) {
+func saveAttempt(t *tx, run *engine.Run, i int, r []any, was *children) error {
 	output := clean(run.Attempts[i].Output)
 	switch {
 	case i >= len(was.attempts):
 		args := append([]any{run.ID, output}, r...)
-		_, err = t.exec(`INSERT INTO steps (run_id, output, `+stepColumns+`) VALUES (`+holders(1, len(args))+`)`, args...)
-		return err
+		return t.later(`INSERT INTO steps (run_id, output, `+stepColumns+`) VALUES (`+holders(1, len(args))+`)`, args...)
 	case was.attempts[i][0] != r[0]:
 		return fmt.Errorf("store: update run %s: attempt %v took the place of %v", run.ID, r[0], was.attempts[i][0])
+	case output != "":
+		args := append([]any{run.ID, output}, r...)
+		return t.later(`UPDATE steps SET output = $2, `+assignments(stepColumns, 3)+` WHERE run_id = $1 AND seq = $3`, args...)
 	case !slices.Equal(was.attempts[i], r):
 		args := append([]any{run.ID}, r...)
-		if _, err := t.exec(`UPDATE steps SET `+assignments(stepColumns, 2)+` WHERE run_id = $1 AND seq = $2`, args...); err != nil {
-			return err
-		}
+		return t.later(`UPDATE steps SET `+assignments(stepColumns, 2)+` WHERE run_id = $1 AND seq = $2`, args...)
 	}
-	if output != "" {
-		_, err = t.exec(`UPDATE steps SET output = $3 WHERE run_id = $1 AND seq = $2`, run.ID, r[0], output)
-	}
-	return err
+	return nil
 }
 
 func saveVotes(t *tx, a *engine.Approval, is, was [][]any) error {
@@ -205,7 +202,7 @@ func saveVotes(t *tx, a *engine.Approval, is, was [][]any) error {
 			continue
 		}
 		args := append([]any{a.ID, j, a.Run}, v...)
-		if _, err := t.exec(`INSERT INTO votes (approval_id, position, run_id, `+voteColumns+`) VALUES (`+holders(1, len(args))+`)`, args...); err != nil {
+		if err := t.later(`INSERT INTO votes (approval_id, position, run_id, `+voteColumns+`) VALUES (`+holders(1, len(args))+`)`, args...); err != nil {
 			return err
 		}
 	}

@@ -48,29 +48,36 @@ type rendered struct {
 
 func (r rendered) Read(p []byte) (int, error) { return r.text.Read(p) }
 
+func migrationsFor(db *sql.DB, dialect string) (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	goosely := map[string]goose.Dialect{"sqlite": goose.DialectSQLite3, "postgres": goose.DialectPostgres}[dialect]
+	return goose.NewProvider(goosely, db, renderedFS{dir, serial[dialect]}, goose.WithDisableGlobalRegistry(true))
+}
+
+// newest is the version of the last migration.
+func newest() (version int64, err error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(names[len(names)-1]) // sorted
+}
+
 // migrate brings the schema up to this binary's, which may be what it is
 // already. With readOnly it only looks.
 func migrate(ctx context.Context, db *sql.DB, dialect string, readOnly bool) error {
-	dir, err := fs.Sub(migrations, "migrations")
+	newest, err := newest()
 	if err != nil {
-		return err
+		return fmt.Errorf("store: list the migrations: %w", err)
 	}
-	goosely := map[string]goose.Dialect{"sqlite": goose.DialectSQLite3, "postgres": goose.DialectPostgres}[dialect]
-	provider, err := goose.NewProvider(goosely, db, renderedFS{dir, serial[dialect]}, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return fmt.Errorf("store: read the migrations: %w", err)
-	}
-	sources := provider.ListSources()
-	newest := sources[len(sources)-1].Version
+	// goose would create its table, and read all migrations.
 	var version int64
-	if readOnly {
-		// goose would create its table.
-		err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
-		if err != nil && (liteCode(err) == 1 || sqlState(err) == "42P01") { // no such table
-			err = nil
-		}
-	} else {
-		version, err = provider.GetDBVersion(ctx)
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	if err != nil && (liteCode(err) == 1 || sqlState(err) == "42P01") { // no such table
+		err = nil
 	}
 	switch {
 	case err != nil:
@@ -83,6 +90,10 @@ func migrate(ctx context.Context, db *sql.DB, dialect string, readOnly bool) err
 	case readOnly:
 		return fault.New(fault.Conflict, "The database's schema (version %d) is older than this opsbot's (version %d).", version, newest).
 			Hinted("Start opsbot serve once; it brings the schema up to date.")
+	}
+	provider, err := migrationsFor(db, dialect)
+	if err != nil {
+		return fmt.Errorf("store: read the migrations: %w", err)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return interpret(ctx, err, "bring the schema up to date")

@@ -203,10 +203,15 @@ func TestSQLiteHasOneOwner(t *testing.T) {
 
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
+	for _, none := range []func(testing.TB) string{storetest.NoSQLite, storetest.Postgres} {
+		t.Run("nothing", func(t *testing.T) {
+			t.Parallel()
+			if _, err := store.OpenReadOnly(t.Context(), none(t)); err == nil {
+				t.Error("OpenReadOnly of an empty database succeeded")
+			}
+		})
+	}
 	storetest.EachURL(t, func(t *testing.T, url string) {
-		if _, err := store.OpenReadOnly(t.Context(), url); err == nil {
-			t.Error("OpenReadOnly of an empty database succeeded")
-		}
 		owner := storetest.OpenURL(t, url)
 		if _, err := owner.Runs().Create(t.Context(), storetest.NewRun(), engine.Change{}); err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ func enqueue(t *tx, notices []outbox.Notice) error {
 		if err != nil {
 			return err
 		}
-		_, err = t.exec(`INSERT INTO outbox (key, conversation, under, notice, kind, content, version, created_at, not_before)
+		err = t.later(`INSERT INTO outbox (key, conversation, under, notice, kind, content, version, created_at, not_before)
 			VALUES ($1, $2, $3, $4, $5, $6, COALESCE((SELECT version FROM messages WHERE target_key = $1), 0) + 1, {now}, $7)
 			ON CONFLICT (key) WHERE dropped_at IS NULL AND key <> '' DO UPDATE SET
 				conversation = excluded.conversation, under = excluded.under, notice = excluded.notice,
@@ -168,10 +168,21 @@ func (q outboxQueue) Sent(ctx context.Context, d outbox.Delivery, channel, ts st
 
 func place(t *tx, key, channel, ts string, version int64) error {
 	_, err := t.exec(`INSERT INTO messages (target_key, channel, ts, version) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (target_key) DO UPDATE SET channel = excluded.channel, ts = excluded.ts, 
-			version = CASE WHEN excluded.version > messages.version THEN excluded.version ELSE messages.version END`,
+		ON CONFLICT (target_key) DO UPDATE SET channel = excluded.channel, ts = excluded.ts, version = excluded.version
+			WHERE excluded.version > messages.version`,
 		key, clean(channel), clean(ts), version)
 	return err
+}
+
+// leave forgets where the message is, and will not learn it from a delivery
+// that is under way.
+func leave(t *tx, key string) error {
+	return t.later(`INSERT INTO messages (target_key, channel, ts, version)
+		SELECT $1, '', '', COALESCE(MAX(v), 0) FROM (
+			SELECT version AS v FROM messages WHERE target_key = $1
+			UNION ALL SELECT version FROM outbox WHERE key = $1 AND dropped_at IS NULL) known
+		WHERE TRUE
+		ON CONFLICT (target_key) DO UPDATE SET channel = '', ts = '', version = excluded.version`, clean(key))
 }
 
 func (q outboxQueue) Later(ctx context.Context, d outbox.Delivery, at time.Time, why string) error {

@@ -37,9 +37,13 @@ type pg struct {
 // scan; it is not the transaction's start, which may be long ago.
 const pgNow = `(SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT))`
 
+// pgTurns takes the turn of every key, in their order, until the end of the
+// transaction. Keys of one hash take turns needlessly.
+const pgTurns = `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' ' || k, 0)) FROM unnest(string_to_array($1, chr(10))) AS k`
+
 const (
 	pgConnections = 16
-	pgIdle        = pgConnections / 2
+	pgIdle        = pgConnections // closing and opening them costs more than they do
 	// pgRetries bounds how often a transaction is tried again when PostgreSQL
 	// could not order it among others.
 	pgRetries = 10
@@ -77,6 +81,7 @@ func (s *Store) openPG(ctx context.Context, loc location) error {
 		config.RuntimeParams["default_transaction_read_only"] = "on"
 	}
 	s.dialect = newDialect("postgres", pgNow, "FOR UPDATE SKIP LOCKED", "FOR UPDATE")
+	s.dialect.turns = pgTurns
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(pgConnections)
 	db.SetMaxIdleConns(pgIdle)
@@ -171,7 +176,12 @@ func (p *pg) write(ctx context.Context, fn func(*tx) error) (raised topics, err 
 }
 
 func (p *pg) once(ctx context.Context, fn func(*tx) error) (_ topics, err error) {
-	stx, err := p.db.BeginTx(ctx, nil)
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return 0, interpret(ctx, err, "connect")
+	}
+	defer func() { err = also(err, conn.Close()) }()
+	stx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, interpret(ctx, err, "begin")
 	}
@@ -182,11 +192,37 @@ func (p *pg) once(ctx context.Context, fn func(*tx) error) (_ topics, err error)
 		}
 	}()
 	t := &tx{ctx: ctx, dialect: p.dialect, handle: stx}
+	t.send = func(ctx context.Context, batch []statement) error { return sendTo(ctx, conn, batch) }
 	if err := fn(t); err != nil {
+		return 0, err
+	}
+	if err := t.flush(); err != nil {
 		return 0, err
 	}
 	done = true
 	return t.raised, interpret(ctx, stx.Commit(), "commit")
+}
+
+// sendTo executes the statements on the connection, within its transaction.
+func sendTo(ctx context.Context, conn *sql.Conn, batch []statement) error {
+	if len(batch) == 1 {
+		_, err := conn.ExecContext(ctx, batch[0].query, batch[0].args...)
+		return interpret(ctx, err, batch[0].query)
+	}
+	return conn.Raw(func(driver any) error {
+		var b pgx.Batch
+		for _, s := range batch {
+			b.Queue(s.query, s.args...)
+		}
+		results := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &b)
+		for _, s := range batch {
+			if _, err := results.Exec(); err != nil {
+				_ = results.Close() // says the same
+				return interpret(ctx, err, s.query)
+			}
+		}
+		return interpret(ctx, results.Close(), "send a batch")
+	})
 }
 
 // tell lets the other replicas know, soon. It is not part of the transaction:

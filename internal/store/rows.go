@@ -12,7 +12,7 @@ import (
 
 const runColumns = "id, runbook, title, digest, environment, critical, params, starter, origin, request_key, " +
 	"subject, parent_id, root_id, dry_run, state, verdict, phase, cursor, paused, stop, outcome, lock_keys, offers, " +
-	"wake_at, created_at, started_at, ended_at, acting_ns, restarts, waits_for, undoes, wishes"
+	"wake_at, created_at, started_at, ended_at, acting_ns, restarts, waits_for, undoes, wishes, paused_with"
 
 func runFields(r *engine.Run) []field {
 	return []field{
@@ -22,7 +22,7 @@ func runFields(r *engine.Run) []field {
 		text(&r.State), text(&r.Verdict), text(&r.Phase), text(&r.Cursor), flag(&r.Paused),
 		document(&r.Stop), text(&r.Outcome), document(&r.Locks), document(&r.Offers),
 		instant(&r.WakeAt), instant(&r.Created), instant(&r.Started), instant(&r.Ended),
-		number(&r.Acting), number(&r.Restarts), text(&r.WaitsFor), text(&r.Undoes), document(&r.Wishes),
+		number(&r.Acting), number(&r.Restarts), text(&r.WaitsFor), text(&r.Undoes), document(&r.Wishes), text(&r.PausedWith),
 	}
 }
 

@@ -55,16 +55,8 @@ func (r runs) Create(ctx context.Context, run *engine.Run, change engine.Change)
 // create inserts the run and takes its locks. If there is a run with its
 // request key, it returns that one's id and has written nothing of the run.
 func (s *Store) create(t *tx, n *engine.Run) (there string, err error) {
-	// The counter's row lock orders creations, so that nobody else can be
-	// between looking for the request's key and inserting it.
-	if _, err := t.one(`UPDATE counters SET value = value + 1 WHERE name = 'run' RETURNING value`, nil, &n.Number); err != nil {
-		return "", err
-	}
-	if n.RequestKey != "" {
-		found, err := t.one(`SELECT id FROM runs WHERE request_key = $1`, []any{clean(n.RequestKey)}, &there)
-		if err != nil || found {
-			return there, err
-		}
+	if there, err = byRequest(t, n.RequestKey); err != nil || there != "" {
+		return there, err
 	}
 	now, err := t.now()
 	if err != nil {
@@ -77,9 +69,15 @@ func (s *Store) create(t *tx, n *engine.Run) (there string, err error) {
 		n.Created = moment(now)
 	}
 	if err := takeLocks(t, n, now); err != nil {
+		if locked := (*engine.LockedError)(nil); errors.As(err, &locked) {
+			// Who has them may be this very request, handled twice at once.
+			if there, lookErr := byRequest(t, n.RequestKey); lookErr != nil || there != "" {
+				return "", also(errAgain, lookErr)
+			}
+		}
 		return "", err
 	}
-	_, err = t.exec(`INSERT INTO snapshots (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, n.Digest, n.Text)
+	err = t.later(`INSERT INTO snapshots (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, n.Digest, n.Text)
 	if err != nil {
 		return "", err
 	}
@@ -87,9 +85,14 @@ func (s *Store) create(t *tx, n *engine.Run) (there string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// Numbers come last and in no transaction's order, so that creations do not
+	// wait for each other. One that is refused after this leaves a gap.
+	if _, err := t.one(`INSERT INTO run_numbers (run_id) VALUES ($1) RETURNING number`, []any{n.ID}, &n.Number); err != nil {
+		return "", err
+	}
 	due := dueAt(n, now)
 	args = append(args, n.Number, due)
-	_, err = t.exec(`INSERT INTO runs (`+runColumns+`, number, due_at) VALUES (`+holders(1, len(args))+`)`, args...)
+	err = t.later(`INSERT INTO runs (`+runColumns+`, number, due_at) VALUES (`+holders(1, len(args))+`)`, args...)
 	if err != nil {
 		return "", err
 	}
@@ -100,46 +103,93 @@ func (s *Store) create(t *tx, n *engine.Run) (there string, err error) {
 	return "", err
 }
 
-// takeLocks takes the run's locks for its root, in the order of their keys so
-// that two runs cannot wait for each other.
+// byRequest returns the id of the run that the request has started, else "".
+func byRequest(t *tx, key string) (id string, err error) {
+	if key == "" {
+		return "", nil
+	}
+	_, err = t.one(`SELECT id FROM runs WHERE request_key = $1`, []any{clean(key)}, &id)
+	return id, err
+}
+
+// takeLocks takes the run's locks for its root. It returns a
+// *engine.LockedError if another root holds what meets one of them.
 func takeLocks(t *tx, run *engine.Run, now int64) error {
-	keys := slices.Clone(run.Locks)
+	keys := make([]string, len(run.Locks))
+	for i, key := range run.Locks {
+		keys[i] = clean(key)
+	}
 	slices.Sort(keys)
-	for _, key := range slices.Compact(keys) {
-		n, err := t.exec(`INSERT INTO locks (key, root_id, since) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING`, clean(key), run.RootID, now)
-		if err != nil {
-			return err
-		}
-		// A part is held with the whole, and the whole with any of its parts.
+	keys = slices.Compact(keys)
+	if len(keys) == 0 {
+		return nil
+	}
+	// A whole and its part are two rows, which nothing keeps from being written
+	// side by side: whoever takes either takes turns.
+	if err := t.takeTurns(wholes(keys)); err != nil {
+		return err
+	}
+	if err := heldBy(t, run.RootID, keys); err != nil {
+		return err
+	}
+	args, rows := []any{run.RootID, now}, make([]string, len(keys))
+	for i, key := range keys {
+		args = append(args, key)
+		rows[i] = fmt.Sprintf("($%d, $1, CAST($2 AS BIGINT))", len(args))
+	}
+	// What its root holds already stays as it is.
+	return t.later(`INSERT INTO locks (key, root_id, since) VALUES `+strings.Join(rows, ", ")+` ON CONFLICT (key) DO NOTHING`, args...)
+}
+
+// heldBy returns a *engine.LockedError for the first of the keys, which are in
+// order, that another root holds the same, a part or the whole of.
+func heldBy(t *tx, root string, keys []string) error {
+	args := []any{root}
+	var met []string
+	for _, key := range keys {
+		args = append(args, key)
+		condition := fmt.Sprintf("l.key = $%d", len(args))
 		if whole, _, ok := strings.Cut(key, engine.LockPart); ok {
-			err = heldBy(t, run.RootID, key, `l.key = $2`, clean(whole))
+			args = append(args, whole)
+			condition += fmt.Sprintf(" OR l.key = $%d", len(args))
 		} else {
-			err = heldBy(t, run.RootID, key, `substr(l.key, 1, length($2)) = $2`, clean(key)+engine.LockPart)
+			args = append(args, key+engine.LockPart)
+			condition += fmt.Sprintf(" OR substr(l.key, 1, length($%d)) = $%[1]d", len(args))
 		}
-		if err != nil {
-			return err
-		}
-		if n == 1 {
-			continue
-		}
-		if err := heldBy(t, run.RootID, key, `l.key = $2`, clean(key)); err != nil {
-			return err
+		met = append(met, condition)
+	}
+	var held []engine.LockedError
+	err := t.each(`SELECT l.key, l.root_id, l.since, COALESCE(r.number, 0) FROM locks l LEFT JOIN runs r ON r.id = l.root_id
+		WHERE l.root_id <> $1 AND (`+strings.Join(met, " OR ")+`) ORDER BY l.since, l.key`, args, func(scan func(...any) error) error {
+		var e engine.LockedError
+		err := scan(&e.Key, &e.Holder, instant(&e.Since), &e.Number)
+		held = append(held, e)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		whole, _, _ := strings.Cut(key, engine.LockPart)
+		for _, e := range held {
+			if e.Key == key || e.Key == whole || strings.HasPrefix(e.Key, key+engine.LockPart) {
+				e.Key = key
+				return &e
+			}
 		}
 	}
 	return nil
 }
 
-// heldBy returns a *engine.LockedError if another root holds a lock that meets
-// the condition, in which $2 is arg.
-func heldBy(t *tx, root, key, condition, arg string) error {
-	held := engine.LockedError{Key: key}
-	found, err := t.one(`SELECT l.root_id, l.since, COALESCE(r.number, 0) FROM locks l LEFT JOIN runs r ON r.id = l.root_id
-		WHERE l.root_id <> $1 AND `+condition+` ORDER BY l.since, l.key LIMIT 1`,
-		[]any{root, arg}, &held.Holder, instant(&held.Since), &held.Number)
-	if err != nil || !found {
-		return err
+// wholes are the connections that the sorted keys lock, or lock a part of.
+func wholes(keys []string) []string {
+	var list []string
+	for _, key := range keys {
+		whole, _, _ := strings.Cut(key, engine.LockPart)
+		list = append(list, whole)
 	}
-	return &held
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // dueAt is when a run may be claimed: nil unless it is ready and neither
@@ -220,11 +270,6 @@ func (r runs) Update(ctx context.Context, id string, fence *engine.Fence, fn fun
 			return err
 		}
 		if change.Lock {
-			// The counter's row lock orders whoever takes locks, so that a whole
-			// and its part are not taken side by side.
-			if _, err := t.exec(`UPDATE counters SET value = value WHERE name = 'run'`); err != nil {
-				return err
-			}
 			if err := takeLocks(t, run, now); err != nil {
 				return err
 			}
@@ -263,12 +308,12 @@ func saveRun(t *tx, run, before *engine.Run, wasRow []any, release bool, now int
 	release = release && before.Owner != ""
 	if !slices.Equal(args, wasRow) || release {
 		args = append(args, run.ID)
-		if _, err := t.exec(`UPDATE runs SET `+assignments(runColumns, 1)+` WHERE id = $`+fmt.Sprint(len(args)), args...); err != nil {
+		if err := t.later(`UPDATE runs SET `+assignments(runColumns, 1)+` WHERE id = $`+fmt.Sprint(len(args)), args...); err != nil {
 			return err
 		}
 	}
 	if renew {
-		if _, err := t.exec(`UPDATE runs SET due_at = $2 WHERE id = $1`, run.ID, due); err != nil {
+		if err := t.later(`UPDATE runs SET due_at = $2 WHERE id = $1`, run.ID, due); err != nil {
 			return err
 		}
 		if due != nil {
@@ -277,7 +322,7 @@ func saveRun(t *tx, run, before *engine.Run, wasRow []any, release bool, now int
 	}
 	if release {
 		run.Owner, run.LeaseUntil = "", time.Time{}
-		if _, err := t.exec(`UPDATE runs SET owner = '', lease_until = 0 WHERE id = $1`, run.ID); err != nil {
+		if err := t.later(`UPDATE runs SET owner = '', lease_until = 0 WHERE id = $1`, run.ID); err != nil {
 			return err
 		}
 	}
@@ -288,13 +333,13 @@ func saveRun(t *tx, run, before *engine.Run, wasRow []any, release bool, now int
 // for what it may lock.
 func commitChange(t *tx, run *engine.Run, change engine.Change) error {
 	if change.Unlock {
-		if _, err := t.exec(`DELETE FROM locks WHERE root_id = $1`, run.RootID); err != nil {
+		if err := t.later(`DELETE FROM locks WHERE root_id = $1`, run.RootID); err != nil {
 			return err
 		}
 		// Whoever waits for them looks again. One that is just looking will
 		// look again by itself, and is not waited for.
 		n, err := t.exec(`UPDATE runs SET wake_at = 0, due_at = {now}
-			WHERE id IN (SELECT id FROM runs WHERE waits_for = $1 AND due_at IS NOT NULL {skip})`, run.RootID)
+			WHERE id IN (SELECT id FROM runs WHERE waits_for = $1 AND waits_for <> '' AND due_at IS NOT NULL {skip})`, run.RootID)
 		if err != nil {
 			return err
 		}
@@ -305,7 +350,15 @@ func commitChange(t *tx, run *engine.Run, change engine.Change) error {
 	if err := wake(t, change.Wake); err != nil {
 		return err
 	}
+	for _, key := range change.Anew {
+		if err := leave(t, key); err != nil {
+			return err
+		}
+	}
 	if err := enqueue(t, change.Notices); err != nil {
+		return err
+	}
+	if err := tellIncident(t, run, change); err != nil {
 		return err
 	}
 	return appendAudit(t, change.Audit)

@@ -85,7 +85,7 @@ func insert(t *tx, table, columns, first string, rows []AuditRow, fields func(*A
 			query += `(` + first + holders(len(args)+1, len(values)) + `)`
 			args = append(args, values...)
 		}
-		if _, err := t.exec(query, args...); err != nil {
+		if err := t.later(query, args...); err != nil {
 			return err
 		}
 		rows = rows[n:]

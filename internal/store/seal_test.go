@@ -51,12 +51,15 @@ func counts(t *testing.T, a store.Audit) (sealed, unsealed int64) {
 func TestKilledBeforeSealing(t *testing.T) {
 	t.Parallel()
 	url := storetest.Postgres(t)
-	a, b := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
+	a := storetest.OpenURL(t, url)
 	if err := a.Audit().Append(t.Context(), engine.AuditEntry{Act: "before", Run: "r"}); err != nil {
 		t.Fatal(err)
 	}
 	if n, _, err := a.Audit().Verify(t.Context()); err != nil || n != 1 {
 		t.Fatalf("Verify = %d, %v, want 1", n, err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
 	}
 	const left = 1207 // more than two batches
 	storetest.Exec(t, url, fmt.Sprintf(`INSERT INTO audit_unsealed (at, actor, act, run_id, step, approval, digest, outcome, detail)
@@ -65,6 +68,7 @@ func TestKilledBeforeSealing(t *testing.T) {
 	if sealed, unsealed := counts(t, reader); sealed != 1 || unsealed != left {
 		t.Errorf("who only reads finds %d sealed and %d unsealed entries, want 1 and %d", sealed, unsealed, left)
 	}
+	a, b := storetest.OpenURL(t, url), storetest.OpenURL(t, url)
 	done := make(chan error, 10)
 	for i := range cap(done) { // several sealers
 		go func() {
@@ -100,7 +104,7 @@ func TestSealsByItself(t *testing.T) {
 	reader := look(t, url)
 	await := func(want int64) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(90 * time.Second); ; {
 			if sealed, unsealed := counts(t, reader); sealed == want && unsealed == 0 {
 				return
 			} else if time.Now().After(deadline) {

@@ -74,7 +74,7 @@ func (s *Store) openLite(ctx context.Context, loc location) (err error) {
 	s.reads.SetMaxIdleConns(4)
 	return s.write(ctx, func(t *tx) error {
 		// Whoever held a lease is dead: this process has the file.
-		for _, table := range []string{"runs", "inbox", "outbox"} {
+		for _, table := range []string{"runs", "inbox", "outbox", "parcels"} {
 			if _, err := t.exec(`UPDATE ` + table + ` SET lease_until = 0 WHERE lease_until > 0`); err != nil {
 				return err
 			}

@@ -21,6 +21,7 @@ type dialect struct {
 	name     string
 	replacer *strings.Replacer
 	rendered sync.Map // query as written → query for the database
+	turns    string   // see takeTurns; "" where transactions take turns anyway
 }
 
 func newDialect(name, now, skip, lock string) *dialect {
@@ -49,9 +50,45 @@ type tx struct {
 	dialect *dialect
 	handle  handle
 	raised  topics // to be signaled after the commit
+
+	// send carries statements to the database together; nil: one is as good as
+	// another, as with SQLite in this process.
+	send  func(ctx context.Context, batch []statement) error
+	queue []statement // not sent yet
+}
+
+// A statement is a query, rendered, with its arguments.
+type statement struct {
+	query string
+	args  []any
+}
+
+// later executes a statement whose outcome nothing in the transaction depends
+// on: at the latest before the next one or the commit, and in one journey with
+// others. Its error comes then.
+func (t *tx) later(query string, args ...any) error {
+	if t.send == nil {
+		_, err := t.exec(query, args...)
+		return err
+	}
+	t.queue = append(t.queue, statement{t.dialect.render(query), args})
+	return nil
+}
+
+// flush sends what waits.
+func (t *tx) flush() error {
+	queue := t.queue
+	t.queue = nil
+	if len(queue) == 0 {
+		return nil
+	}
+	return t.send(t.ctx, queue)
 }
 
 func (t *tx) exec(query string, args ...any) (changed int64, err error) {
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
 	res, err := t.handle.ExecContext(t.ctx, t.dialect.render(query), args...)
 	if err != nil {
 		return 0, interpret(t.ctx, err, query)
@@ -65,6 +102,9 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 
 // each calls fn for every row of the result, in order.
 func (t *tx) each(query string, args []any, fn func(scan func(...any) error) error) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
 	rows, err := t.handle.QueryContext(t.ctx, t.dialect.render(query), args...)
 	if err != nil {
 		return interpret(t.ctx, err, query)
@@ -99,6 +139,16 @@ func (t *tx) now() (int64, error) {
 	var ms int64
 	_, err := t.one(`SELECT {now}`, nil, &ms)
 	return ms, err
+}
+
+// takeTurns lets the transactions that name a key do the rest one after
+// another. The keys are sorted, so that no two wait for each other.
+func (t *tx) takeTurns(keys []string) error {
+	if t.dialect.turns == "" || len(keys) == 0 {
+		return nil
+	}
+	_, err := t.exec(t.dialect.turns, strings.Join(keys, "\n"))
+	return err
 }
 
 // head shortens a query for an error message.

@@ -26,6 +26,7 @@ var outboxTests = map[string]func(*testing.T, *store.Store){
 	"OutboxInOrder":           testOutboxInOrder,
 	"OutboxCoalesces":         testOutboxCoalesces,
 	"OutboxEditsWhilePosting": testOutboxEditsWhilePosting,
+	"OutboxAnew":              testOutboxAnew,
 	"OutboxUnder":             testOutboxUnder,
 	"OutboxNotBefore":         testOutboxNotBefore,
 	"OutboxLater":             testOutboxLater,
@@ -178,7 +179,7 @@ func line(key, channel, text string) outbox.Notice {
 
 func testOutboxKeepsEverything(t *testing.T, s *store.Store) {
 	want := outbox.Notice{
-		Key: "k", To: outbox.Conversation{Channel: "C1", Thread: "1.2"}, Only: "U1", Reply: "https://hooks.slack.com/x",
+		Key: "k", To: outbox.Conversation{Channel: "C1", Thread: "1.2", Stay: true}, Only: "U1", Reply: "https://hooks.slack.com/x",
 		Content: outbox.Ask{Approval: "a", Question: "Why <not> & \"so\"?", Votes: []outbox.Vote{{User: "U1"}}}, NotBefore: time.UnixMilli(1_700_000_000_123).UTC(),
 	}
 	drain(s.Outbox().Signal())
@@ -239,6 +240,45 @@ func testOutboxEditsWhilePosting(t *testing.T, s *store.Store) {
 	}
 	sent(t, s, d, "C1", "1.1")
 	dueNow(t, s)
+}
+
+// A message that moves is posted anew, also when it is being posted or edited in
+// its former place; what belongs under it waits for that.
+func testOutboxAnew(t *testing.T, s *store.Store) {
+	run, err := s.Runs().Create(t.Context(), NewRun(), engine.Change{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	move := func(notices ...outbox.Notice) {
+		t.Helper()
+		_, err := s.Runs().Update(t.Context(), run.ID, nil, func(*engine.Run) (engine.Change, error) {
+			return engine.Change{Anew: []string{"k"}, Notices: notices}, nil
+		})
+		if err != nil {
+			t.Fatalf("Update: %v", err)
+		}
+	}
+	under := outbox.Notice{Under: "k", Content: outbox.Line{Text: "reply"}}
+	say(t, s, line("k", "C1", "post"))
+	d := dueNow(t, s, "k post")[0]
+	move(line("k", "C2", "there"), under)
+	sent(t, s, d, "C1", "1.1")
+	d = dueNow(t, s, "k there")[0]
+	if d.TS != "" || d.Notice.To.Channel != "C2" {
+		t.Errorf("it is posted to %s, edited at %q, want C2, anew", d.Notice.To.Channel, d.TS)
+	}
+	sent(t, s, d, "C2", "2.2")
+	sent(t, s, dueNow(t, s, " reply")[0], "C2", "2.3")
+	move()
+	say(t, s, line("k", "C3", "later"))
+	if d = dueNow(t, s, "k later")[0]; d.TS != "" {
+		t.Errorf("it is edited at %q, want anew", d.TS)
+	}
+	sent(t, s, d, "C3", "3.3")
+	say(t, s, line("k", "C3", "edit"))
+	if d = dueNow(t, s, "k edit")[0]; d.TS != "3.3" {
+		t.Errorf("it is edited at %q, want 3.3", d.TS)
+	}
 }
 
 func testOutboxUnder(t *testing.T, s *store.Store) {
