@@ -4,8 +4,12 @@ import (
 	"io/fs"
 	"testing"
 
+	"opsbot/internal/actions/docker"
+	"opsbot/internal/actions/host"
+	"opsbot/internal/actions/postgres"
 	"opsbot/internal/actions/redis"
 	"opsbot/internal/actions/web"
+	"opsbot/internal/deployment"
 	"opsbot/runbooks"
 	"opsbot/runbooks/library"
 	"opsbot/runbooks/trial"
@@ -14,7 +18,7 @@ import (
 // catalogOf is the catalog of the released program.
 func catalogOf(t testing.TB) *runbooks.Catalog {
 	t.Helper()
-	c, err := runbooks.NewCatalog(redis.Actions(), web.Actions())
+	c, err := runbooks.NewCatalog(docker.Actions(), host.Actions(), postgres.Actions(), redis.Actions(), web.Actions(), deployment.Actions(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package trial
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -82,14 +83,14 @@ func hintOf(word string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
-var common = []string{"params", "environment", "steps", "answers", "runs"}
+var common = []string{"params", "environment", "steps", "answers", "runs", "earlier"}
 
 func (r *reader) suite(root runbooks.Node) *Suite {
 	top := r.keys(root, "a test file", append([]string{"cases"}, common...)...)
 	if top == nil {
 		return nil
 	}
-	base := &Case{params: map[string]string{}, paramsAt: map[string]runbooks.Pos{}, environment: "test", scripts: map[string]*script{}, answers: map[string][]*answer{}}
+	base := &Case{params: map[string]string{}, paramsAt: map[string]runbooks.Pos{}, environment: "test", scripts: map[string]*script{}, answers: map[string][]*answer{}, earlier: map[string]any{}}
 	r.common(top, base, false)
 	cases, ok := top["cases"]
 	if !ok || !cases.Value.IsList() || len(cases.Value.Items()) == 0 {
@@ -124,7 +125,7 @@ func (r *reader) testCase(n runbooks.Node, base *Case) *Case {
 	}
 	c := &Case{
 		Pos: n.Pos(), params: maps.Clone(base.params), paramsAt: maps.Clone(base.paramsAt), environment: base.environment, critical: base.critical,
-		scripts: maps.Clone(base.scripts), answers: maps.Clone(base.answers),
+		scripts: maps.Clone(base.scripts), answers: maps.Clone(base.answers), earlier: maps.Clone(base.earlier),
 	}
 	if name, ok := fields["name"]; ok {
 		c.Name = r.text(name.Value, "name")
@@ -166,6 +167,9 @@ func (r *reader) common(fields map[string]runbooks.NodeField, c *Case, own bool)
 	if f, ok := fields["answers"]; ok {
 		r.answers(f.Value, c, own)
 	}
+	if f, ok := fields["earlier"]; ok {
+		r.earlier(f.Value, c)
+	}
 	if f, ok := fields["runs"]; ok {
 		r.children(f.Value, c, own)
 	}
@@ -187,12 +191,44 @@ func (r *reader) children(n runbooks.Node, c *Case, own bool) {
 			r.problem(f.Pos, codeStep, hint, "there is no runbook %q", f.Key)
 			continue
 		}
-		fields := r.keys(f.Value, "a runbook that is run", "steps", "answers")
+		fields := r.keys(f.Value, "a runbook that is run", "steps", "answers", "earlier")
 		parent := r.rb
 		r.rb = rb
 		r.common(fields, c, own)
 		r.rb = parent
 	}
+}
+
+// earlier reads what the run before has saved.
+func (r *reader) earlier(n runbooks.Node, c *Case) {
+	for step, f := range r.bySteps(n, "earlier") {
+		var names []string
+		for _, s := range step.Save {
+			names = append(names, s.Name)
+		}
+		for name, v := range r.keys(f.Value, "what step "+step.ID+" saved", names...) {
+			c.earlier[key(r.rb.Slug, step.ID)+"."+name] = plain(v.Value)
+		}
+	}
+}
+
+// plain gives a node as an expression would see it.
+func plain(n runbooks.Node) any {
+	switch {
+	case n.IsMap():
+		m := map[string]any{}
+		for _, f := range n.Fields() {
+			m[f.Key] = plain(f.Value)
+		}
+		return m
+	case n.IsList():
+		list := []any{}
+		for _, item := range n.Items() {
+			list = append(list, plain(item))
+		}
+		return list
+	}
+	return n.Scalar()
 }
 
 // params reads parameters as they would be typed.
@@ -299,17 +335,24 @@ func (r *reader) step(id string, at runbooks.Pos) *runbooks.Step {
 	return nil
 }
 
+// bySteps goes through a map of step ids, past those that the runbook lacks.
+func (r *reader) bySteps(n runbooks.Node, what string) iter.Seq2[*runbooks.Step, runbooks.NodeField] {
+	return func(yield func(*runbooks.Step, runbooks.NodeField) bool) {
+		if !n.IsMap() {
+			r.problem(n.Pos(), codeForm, "", "%s must be a map of step ids, not %s", what, n.Describe())
+			return
+		}
+		for _, f := range n.Fields() {
+			if step := r.step(f.Key, f.Pos); step != nil && !yield(step, f) {
+				return
+			}
+		}
+	}
+}
+
 // scripts reads what actions answer.
 func (r *reader) scripts(n runbooks.Node, c *Case) {
-	if !n.IsMap() {
-		r.problem(n.Pos(), codeForm, "", "steps must be a map of step ids, not %s", n.Describe())
-		return
-	}
-	for _, f := range n.Fields() {
-		step := r.step(f.Key, f.Pos)
-		if step == nil {
-			continue
-		}
+	for step, f := range r.bySteps(n, "steps") {
 		if step.Action == nil {
 			r.problem(f.Pos, codeUnfit, "what people answer belongs under answers", "step %s is %q and calls no action", step.ID, step.Do)
 			continue
@@ -372,15 +415,7 @@ var effects = []string{"read", "change", "destructive"}
 
 // answers reads what people say.
 func (r *reader) answers(n runbooks.Node, c *Case, own bool) {
-	if !n.IsMap() {
-		r.problem(n.Pos(), codeForm, "", "answers must be a map of step ids, not %s", n.Describe())
-		return
-	}
-	for _, f := range n.Fields() {
-		step := r.step(f.Key, f.Pos)
-		if step == nil {
-			continue
-		}
+	for step, f := range r.bySteps(n, "answers") {
 		list := []runbooks.Node{f.Value}
 		if f.Value.IsList() {
 			list = f.Value.Items()

@@ -35,6 +35,9 @@ func TestParseProblems(t *testing.T) {
 		"cases:" + strings.Repeat("\n  - {}", 101):                        "x.test.yaml:102:5: RT102 more than 100 cases in one file",
 
 		"steps: { pong: {} }\n" + good:                                         `x.test.yaml:1:10: RT103 a has no step "pong" (did you mean ping?)`,
+		"earlier: { pong: {} }\n" + good:                                       `x.test.yaml:1:12: RT103 a has no step "pong" (did you mean ping?)`,
+		"earlier: { ping: { ms: 3 } }\n" + good:                                `x.test.yaml:1:20: RT101 what step ping saved has no key "ms"`,
+		"earlier: 3\n" + good:                                                  `x.test.yaml:1:10: RT102 earlier must be a map of step ids, not "3"`,
 		"steps: { tick: {} }\n" + good:                                         `x.test.yaml:1:10: RT104 step tick is "manual" and calls no action (what people answer belongs under answers)`,
 		"steps: { ping: [] }\n" + good:                                         "x.test.yaml:1:16: RT102 step ping needs 1 to 200 replies",
 		"steps: { ping: { resalt: {} } }\n" + good:                             `x.test.yaml:1:18: RT101 a reply of ping has no key "resalt" (did you mean result?)`,

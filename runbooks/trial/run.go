@@ -127,6 +127,9 @@ func (s *Suite) run(ctx context.Context, c *Case, o Options, runs engine.Store) 
 		Store: &clocked{Store: runs, clock: at, started: map[string]time.Time{}}, Library: o.Library, Catalog: catalog,
 		Environments: []engine.Environment{{Name: c.environment, Critical: c.critical, Targets: targets(o.Library, s.Runbook, c.environment)}},
 		People:       everybody{}, Policy: policy(o.Library, s.Runbook),
+		Earlier: func(_ context.Context, run *engine.Run, step, name string) (any, error) {
+			return c.earlier[key(run.Runbook, step)+"."+name], nil
+		},
 		Secret: func(name string) (string, error) { return "(secret " + name + ")", nil },
 		Log:    slog.New(slog.DiscardHandler),
 		Observe: func(engine.Event) {

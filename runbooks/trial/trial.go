@@ -45,6 +45,7 @@ type Case struct {
 	critical    bool
 	scripts     map[string]*script   // by key
 	answers     map[string][]*answer // by key, in order
+	earlier     map[string]any       // what the run before saved, by key of the step and name
 	want        wants
 }
 

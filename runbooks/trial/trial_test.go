@@ -123,6 +123,16 @@ cases:
     expect: { path: [pause, rate: fail], verdict: fail, ends: failed, outcome: not seen within 10 min }
 `,
 		},
+		"the run before": {
+			[]string{doc("a", rate+"\nexpect: (result.rate ?? 0) >= (earlier(\"rate\", \"now\") ?? 0)")},
+			`
+steps: { rate: { result: { rate: 0.4 } } }
+earlier: { rate: { now: 0.3 } }
+cases:
+  - { name: better, expect: { path: [rate] } }
+  - { name: worse, earlier: { rate: { now: 0.5 } }, expect: { path: [rate: fail] } }
+`,
+		},
 		"retries with a growing delay": {
 			[]string{doc("a", "id: warm\ndo: http.warm\ntarget: api\nwith: { list: x }\nretry: { times: 2, delay: 10s, backoff: 3 }\nexpect: result.failed == 0")},
 			`
