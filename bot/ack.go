@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -34,11 +35,22 @@ func (l *listener) take(ctx context.Context, evt socketmode.Event) {
 // The rest goes on.
 func (l *listener) judge(ctx context.Context, evt socketmode.Event, arrived time.Time, on func(context.Context, socketmode.Request, inbox.Item, payload)) {
 	req := *evt.Request
+	if user := changedAccount(req.Type, req.Payload); user != "" {
+		l.w.accountChanged(user)
+		l.acked(ctx, req, "account", arrived, nil)
+		return
+	}
 	p, err := readPayload(req.Payload)
 	if err != nil {
 		l.log.Warn("payload not understood", "type", req.Type, "error", err)
 	}
+	if req.Type == "events_api" {
+		l.w.echoes.hear(p.Event.subscription())
+	}
 	kind, key, ok := identify(req.Type, p)
+	if !ok && req.Type == "events_api" {
+		kind, key, ok = l.crowds.reply(p.Event)
+	}
 	var answer any
 	if cb, is := evt.Data.(slack.InteractionCallback); is {
 		switch cb.Type {
@@ -71,13 +83,11 @@ func known(envelope string) string {
 
 // record commits the item, then acknowledges it.
 func (l *listener) record(ctx context.Context, req socketmode.Request, item inbox.Item, p payload) {
-	if !l.refused.reopen(item.Key) {
+	if !l.refused.begin(item.Key) {
 		l.unrecorded(ctx, req, item, p)
 		return
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	fresh, err := l.inbox.Record(bounded, item)
-	cancel()
+	fresh, err := l.commit(ctx, item)
 	if err != nil {
 		l.log.Error("record what Slack delivered", "kind", item.Kind, "error", err)
 		l.w.health.say(aboutInbox, "Commands cannot be recorded: the database does not take them.")
@@ -100,26 +110,36 @@ func (l *listener) record(ctx context.Context, req socketmode.Request, item inbo
 	l.acked(ctx, req, result, item.Received, answer)
 }
 
+// commit puts the item on record, and lets go who waits to hear how that went,
+// even if it panics.
+func (l *listener) commit(ctx context.Context, item inbox.Item) (fresh bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	err = errors.New("panic")
+	defer func() { l.refused.decide(item.Key, err == nil || comesAgain(item.Kind)) }()
+	return l.inbox.Record(ctx, item)
+}
+
+// comesAgain reports whether Slack delivers an item again that was not
+// acknowledged, up to three times.
+func comesAgain(kind string) bool { return kind == kindEvent || kind == kindCrowd }
+
 // unrecorded tells the person that nothing will be done. Should the item have
 // reached the database all the same, it stays undone.
 func (l *listener) unrecorded(ctx context.Context, req socketmode.Request, item inbox.Item, p payload) {
 	switch item.Kind {
-	case kindEvent:
-		// Without an ack Slack delivers an event again, up to three times.
+	case kindEvent, kindCrowd:
 		l.w.metrics.envelopes.WithLabelValues(req.Type, "not_recorded").Inc()
 		return
 	case kindSlash:
-		l.refused.add(item.Key)
 		l.acked(ctx, req, "not_recorded", item.Received, ephemeral(notRecorded))
 	case kindSubmit:
-		l.refused.add(item.Key)
 		var answer any
 		if block := p.firstInput(); block != "" {
 			answer = map[string]any{"response_action": "errors", "errors": map[string]string{block: formNotRecorded}}
 		}
 		l.acked(ctx, req, "not_recorded", item.Received, answer)
 	default:
-		l.refused.add(item.Key)
 		l.acked(ctx, req, "not_recorded", item.Received, nil)
 		l.whisper(ctx, p, notRecorded)
 	}
@@ -171,52 +191,80 @@ func ephemeral(text string) map[string]any {
 // write that was given up may reach the database a moment later; then it must
 // stay undone. A form can be submitted again under the same key.
 type refusals struct {
-	mu   sync.Mutex
-	keys map[string]refusal
+	mu      sync.Mutex
+	decided sync.Cond
+	keys    map[string]refusal
 }
 
 type refusal struct {
 	at      time.Time
+	writing int  // records under way, whose outcome nobody knows yet
+	told    bool // the person heard that nothing was done
 	ignored bool // the item was found in the inbox, and finished unread
 }
 
-func (r *refusals) add(key string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.keys == nil {
-		r.keys = map[string]refusal{}
-	}
-	now := time.Now()
-	if len(r.keys) > 10_000 {
-		for k, v := range r.keys {
-			if now.Sub(v.at) > time.Hour {
-				delete(r.keys, k)
-			}
-		}
-	}
-	r.keys[key] = refusal{now, r.keys[key].ignored}
+func newRefusals() *refusals {
+	r := &refusals{keys: map[string]refusal{}}
+	r.decided.L = &r.mu
+	return r
 }
 
-// ignore reports whether the item with the key must stay undone.
+// begin makes way for an attempt to record the key, which ends with decide. It
+// returns false when that is too late: the key is used up.
+func (r *refusals) begin(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.keys[key]
+	if v.ignored {
+		return false
+	}
+	v.writing++
+	v.told = false
+	r.keys[key] = v
+	return true
+}
+
+// decide ends an attempt. If it was recorded, the item may be worked on.
+func (r *refusals) decide(key string, recorded bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.keys[key]
+	v.writing--
+	if recorded && v.writing == 0 {
+		delete(r.keys, key)
+	} else {
+		v.at, v.told = time.Now(), !recorded
+		r.keys[key] = v
+		r.forget()
+	}
+	r.decided.Broadcast()
+}
+
+// forget bounds what is kept.
+func (r *refusals) forget() {
+	if len(r.keys) <= 10_000 {
+		return
+	}
+	for k, v := range r.keys {
+		if v.writing == 0 && time.Since(v.at) > time.Hour {
+			delete(r.keys, k)
+		}
+	}
+}
+
+// ignore reports whether the item with the key must stay undone. It waits for
+// an attempt under way, whose item a worker may see before its listener does;
+// that is recordTimeout at most.
 func (r *refusals) ignore(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, refused := r.keys[key]
-	if refused {
+	for r.keys[key].writing > 0 {
+		r.decided.Wait()
+	}
+	v := r.keys[key]
+	if v.told {
 		v.ignored = true
 		r.keys[key] = v
 	}
-	return refused
-}
-
-// reopen makes way for another attempt under the key. It returns false when
-// that is too late: the key is used up.
-func (r *refusals) reopen(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.keys[key].ignored {
-		return false
-	}
-	delete(r.keys, key)
-	return true
+	return v.told
 }

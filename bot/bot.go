@@ -34,7 +34,9 @@ type Options struct {
 	Alone bool
 	// Mentions says which groups can be pinged; the zero value pings none.
 	Mentions Mentions
-	Log      *slog.Logger // nil: the workspace's
+	// Rooms is told of channels made for incidents; nil: none are made.
+	Rooms Rooms
+	Log   *slog.Logger // nil: the workspace's
 }
 
 // A Bot connects the queues and the handler with a workspace. Use New.
@@ -55,11 +57,11 @@ func New(o Options) *Bot {
 	}
 	// A fresh name each time: leases of an earlier process are not ours.
 	owner := uuid.NewString()
-	refused := &refusals{}
+	refused := newRefusals()
 	b := &Bot{w: o.Workspace, log: log}
 	b.listener = &listener{w: o.Workspace, inbox: o.Inbox, log: log, draining: &b.draining, alone: o.Alone, refused: refused}
-	b.worker = &worker{w: o.Workspace, inbox: o.Inbox, handler: o.Handler, owner: owner, log: log, refused: refused}
-	b.sender = &sender{w: o.Workspace, queue: o.Outbox, owner: owner, log: log, mentions: o.Mentions}
+	b.worker = &worker{w: o.Workspace, inbox: o.Inbox, handler: o.Handler, owner: owner, log: log, refused: refused, people: o.Mentions.Directory}
+	b.sender = &sender{w: o.Workspace, queue: o.Outbox, owner: owner, log: log, mentions: o.Mentions, rooms: o.Rooms}
 	return b
 }
 

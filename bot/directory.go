@@ -63,14 +63,34 @@ type group struct {
 
 type standing struct {
 	access.Standing
-	at time.Time
+	name, zone string
+	at         time.Time
 }
 
 // Directory returns a directory of the workspace. The cache may be nil. The
 // fallback gives the members of groups, by handle, for workspaces whose plan
 // has no user groups.
 func (w *Workspace) Directory(cache GroupCache, fallback map[string][]string) *Directory {
-	return &Directory{w: w, cache: cache, fallback: fallback, log: w.log, groups: map[string]*group{}, users: map[string]standing{}}
+	d := &Directory{w: w, cache: cache, fallback: fallback, log: w.log, groups: map[string]*group{}, users: map[string]standing{}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.people = append(w.people, d)
+	return d
+}
+
+// accountChanged has directories ask anew who the user is. Other replicas ask
+// by themselves within five minutes: Slack tells one of them alone.
+func (w *Workspace) accountChanged(user string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.people {
+		d.mu.Lock()
+		if s, ok := d.users[user]; ok {
+			s.at = time.Now().Add(-userFresh) // still better than nothing while Slack is silent
+			d.users[user] = s
+		}
+		d.mu.Unlock()
+	}
 }
 
 // Members returns the user ids of the group with the handle.
@@ -204,11 +224,34 @@ func noGroup(handle string) error {
 // Standing says what kind of member the user is. An unknown user is an error
 // of kind NotFound, a silent Slack one of kind Unavailable.
 func (d *Directory) Standing(ctx context.Context, user string) (access.Standing, error) {
+	s, err := d.look(ctx, user)
+	return s.Standing, err
+}
+
+// Name is what the user is called; "" if Slack does not say.
+func (d *Directory) Name(ctx context.Context, user string) string {
+	s, err := d.look(ctx, user)
+	if err != nil {
+		return ""
+	}
+	return s.name
+}
+
+// Zone is the IANA name of the user's time zone; "" if Slack does not say.
+func (d *Directory) Zone(ctx context.Context, user string) string {
+	s, err := d.look(ctx, user)
+	if err != nil {
+		return ""
+	}
+	return s.zone
+}
+
+func (d *Directory) look(ctx context.Context, user string) (standing, error) {
 	d.mu.Lock()
 	known, ok := d.users[user]
 	d.mu.Unlock()
 	if ok && time.Since(known.at) < userFresh {
-		return known.Standing, nil
+		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -230,13 +273,13 @@ func (d *Directory) Standing(ctx context.Context, user string) (access.Standing,
 		if len(d.users) > 10_000 {
 			clear(d.users)
 		}
-		d.users[user] = standing{s, time.Now()}
-		return s, nil
+		d.users[user] = standing{s, u.Name, u.TZ, time.Now()}
+		return d.users[user], nil
 	case w == "user_not_found" || w == "user_not_visible" || w == "users_not_found":
-		return access.Standing{}, fault.New(fault.NotFound, "Slack does not know the user %s.", user).Because(err)
+		return standing{}, fault.New(fault.NotFound, "Slack does not know the user %s.", user).Because(err)
 	case ok && time.Since(known.at) < groupStale:
 		d.log.Warn("Slack does not say who a user is; what it said before counts", "user", user, "error", err)
-		return known.Standing, nil
+		return known, nil
 	}
-	return access.Standing{}, fault.New(fault.Unavailable, "Slack does not say who the user %s is.", user).Hinted("Please try again in a minute.").Because(err)
+	return standing{}, fault.New(fault.Unavailable, "Slack does not say who the user %s is.", user).Hinted("Please try again in a minute.").Because(err)
 }

@@ -12,6 +12,7 @@ import (
 type home struct {
 	member bool
 	name   string
+	public bool
 	at     time.Time // until when this counts
 }
 
@@ -44,6 +45,7 @@ func (w *Workspace) lives(ctx context.Context, channel string) bool {
 	switch o, _ := judge(err); o {
 	case fine:
 		fresh.member, fresh.name = ch.IsMember && !ch.IsIM && !ch.IsMpIM && !ch.IsArchived, ch.Name
+		fresh.public = fresh.member && !ch.IsPrivate
 	case limited, unclear:
 		return !ok || known.member
 	} // anything else means that the channel is closed to the bot
@@ -54,6 +56,15 @@ func (w *Workspace) lives(ctx context.Context, channel string) bool {
 	}
 	w.homes[channel] = fresh
 	return fresh.member
+}
+
+// public reports whether the bot is known to live in the channel, and that
+// everybody may read it.
+func (w *Workspace) public(channel string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.homes[channel]
+	return h.member && h.public
 }
 
 // left notes that the bot cannot write to the channel.

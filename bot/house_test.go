@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // A house is a Slack, a database and, once it moves in, a bot.
 type house struct {
@@ -52,6 +52,8 @@ type house struct {
 	inbox   func(inbox.Queue) inbox.Queue
 	outbox  func(outbox.Queue) outbox.Queue
 	alone   bool
+
+	echoPatience time.Duration
 
 	registry *prometheus.Registry
 
@@ -112,7 +114,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 func (h *house) access() bot.Access {
 	return bot.Access{
 		BotToken: h.sim.BotToken(), AppToken: h.sim.AppToken(), APIURL: h.sim.APIURL(),
-		OpsChannel: "#ops", Channels: []string{"den"}, Log: h.log,
+		OpsChannel: "#ops", Channels: []string{"den"}, Log: h.log, EchoPatience: h.echoPatience,
 	}
 }
 

@@ -1,9 +1,12 @@
 package bot
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/slack-go/slack"
 )
 
 // Kinds of inbox items, as Slack names what is in them.
@@ -12,7 +15,12 @@ const (
 	kindClick  = "block_actions"
 	kindSubmit = "view_submission"
 	kindEvent  = "event"
+	kindAct    = "message_action" // a shortcut on a message
+	kindCrowd  = "crowd"          // a reply in a thread with many
 )
+
+// homeOpened is the event of somebody who looks at the app's own page.
+const homeOpened = "app_home_opened"
 
 // A payload holds the few fields of Slack's payloads that decide what becomes
 // of an envelope. Everything else is read when the work is done.
@@ -43,8 +51,10 @@ type payload struct {
 		BlockID  string `json:"block_id"`
 		ActionTS string `json:"action_ts"`
 	} `json:"actions"`
-	EventID string `json:"event_id"`
-	Event   event  `json:"event"`
+	CallbackID string `json:"callback_id"`
+	MessageTS  string `json:"message_ts"`
+	EventID    string `json:"event_id"`
+	Event      event  `json:"event"`
 }
 
 // An event is the part of a message or mention that matters here.
@@ -59,6 +69,38 @@ type event struct {
 	ChannelType string `json:"channel_type"`
 	TS          string `json:"ts"`
 	ThreadTS    string `json:"thread_ts"`
+	Tab         string `json:"tab"` // of the app's home
+
+	// Of reactions and pins.
+	Reaction  string `json:"reaction"`
+	ChannelID string `json:"channel_id"`
+	EventTS   string `json:"event_ts"`
+	Item      struct {
+		Type    string  `json:"type"`
+		Channel string  `json:"channel"`
+		TS      string  `json:"ts"`
+		Message message `json:"message"`
+	} `json:"item"`
+
+	Files []slack.File `json:"files"`
+
+	// Of edits and deletions.
+	Message   message `json:"message"`
+	DeletedTS string  `json:"deleted_ts"`
+}
+
+// A message is one inside of an event about it.
+type message struct {
+	TS       string `json:"ts"`
+	Subtype  string `json:"subtype"`
+	User     string `json:"user"`
+	BotID    string `json:"bot_id"`
+	Text     string `json:"text"`
+	ThreadTS string `json:"thread_ts"`
+	Edited   struct {
+		TS string `json:"ts"`
+	} `json:"edited"`
+	Files []slack.File `json:"files"`
 }
 
 // readPayload decodes an envelope's payload. Fields of an unexpected type are
@@ -83,6 +125,8 @@ func identify(envelope string, p payload) (kind, key string, ok bool) {
 		switch p.Type {
 		case kindSubmit:
 			return kindSubmit, join("view", p.View.ID, p.View.Hash, p.User.ID), p.View.ID != ""
+		case kindAct:
+			return kindAct, join("act", p.TriggerID), p.TriggerID != "" && p.CallbackID != ""
 		case kindClick:
 			if len(p.Actions) == 0 {
 				return "", "", false
@@ -98,11 +142,50 @@ func identify(envelope string, p payload) (kind, key string, ok bool) {
 		// One sentence can arrive as app_mention and as message, each with an
 		// event_id of its own; what was said is known by its place.
 		e := p.Event
+		if e.Type == homeOpened {
+			return kindEvent, join("home", e.User, p.EventID), e.User != "" && e.Tab == "home"
+		}
+		if archived(e) {
+			return kindEvent, join(e.Type, e.Channel, e.EventTS), e.Channel != "" && e.EventTS != ""
+		}
+		if kind, key, ok := identifyMark(e); ok {
+			return kind, key, true
+		}
+		if _, ok := e.paper(); ok {
+			return kindEvent, join("paper", e.Channel, e.TS), e.Channel != "" && e.TS != ""
+		}
 		said := e.Type == "app_mention" || e.Type == "message" && e.ChannelType == "im"
 		plain := e.Subtype == "" || e.Subtype == "file_share" || e.Subtype == "thread_broadcast"
 		if said && plain && e.BotID == "" && e.User != "" {
 			return kindEvent, join("said", e.Channel, e.TS), e.Channel != "" && e.TS != ""
 		}
+	}
+	return "", "", false
+}
+
+// tombstone is what takes the place of a deleted message that has replies.
+const tombstone = "tombstone"
+
+// archived reports whether somebody archived a channel.
+func archived(e event) bool { return e.Type == "channel_archive" || e.Type == "group_archive" }
+
+// pushpin is the reaction that puts a message on an incident's timeline.
+const pushpin = "pushpin"
+
+// identifyMark does the same for what people do to messages: they mark, pin,
+// edit and delete them.
+func identifyMark(e event) (kind, key string, ok bool) {
+	switch {
+	case (e.Type == "reaction_added" || e.Type == "reaction_removed") && e.Reaction == pushpin && e.Item.Type == "message":
+		return kindEvent, join(e.Type, e.Item.Channel, e.Item.TS, e.User, e.EventTS), e.Item.TS != "" && e.User != ""
+	case (e.Type == "pin_added" || e.Type == "pin_removed") && e.Item.Type == "message" && e.Item.Message.BotID == "":
+		return kindEvent, join(e.Type, e.ChannelID, e.Item.Message.TS, e.User, e.EventTS), e.Item.Message.TS != "" && e.User != ""
+	case e.Type == "message" && e.Subtype == "message_changed" && e.Message.Subtype == tombstone:
+		return kindEvent, join("deleted", e.Channel, e.Message.TS), e.Message.TS != ""
+	case e.Type == "message" && e.Subtype == "message_changed" && e.Message.Edited.TS != "" && e.Message.BotID == "":
+		return kindEvent, join("edited", e.Channel, e.Message.TS, e.Message.Edited.TS), e.Message.TS != ""
+	case e.Type == "message" && e.Subtype == "message_deleted":
+		return kindEvent, join("deleted", e.Channel, e.DeletedTS), e.DeletedTS != ""
 	}
 	return "", "", false
 }
@@ -117,4 +200,24 @@ func (p payload) firstInput() string {
 		}
 	}
 	return ""
+}
+
+// changedAccount is the user whose account an event tells of, such as that it
+// was deactivated; "" for every other envelope.
+func changedAccount(envelope string, data []byte) string {
+	if envelope != "events_api" || !bytes.Contains(data, []byte("user_change")) {
+		return ""
+	}
+	var p struct {
+		Event struct {
+			Type string `json:"type"`
+			User struct {
+				ID string `json:"id"`
+			} `json:"user"`
+		} `json:"event"`
+	}
+	if json.Unmarshal(data, &p) != nil || p.Event.Type != "user_change" {
+		return ""
+	}
+	return p.Event.User.ID
 }

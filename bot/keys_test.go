@@ -34,12 +34,39 @@ func TestIdentify(t *testing.T) {
 		"the mention again, as a message": {
 			"events_api", `{"event_id":"Ev3","event":{"type":"message","channel_type":"channel","user":"U1","text":"<@UB> hi","channel":"C1","ts":"1.5"}}`, "", "",
 		},
+		"Markdown in a channel": {
+			"events_api", `{"event":{"type":"message","subtype":"file_share","channel_type":"channel","user":"U1","channel":"C1","ts":"1.5","files":[{"id":"F1","name":"x.png"},{"id":"F2","name":"INC-1.md"}]}}`,
+			kindEvent, "paper:C1:1.5",
+		},
+		"own Markdown": {"events_api", `{"event":{"type":"message","subtype":"file_share","channel_type":"channel","user":"UB","bot_id":"B1","channel":"C1","ts":"1.5","files":[{"id":"F2","name":"INC-1.md"}]}}`, "", ""},
+		"another file": {"events_api", `{"event":{"type":"message","subtype":"file_share","channel_type":"channel","user":"U1","channel":"C1","ts":"1.5","files":[{"id":"F1","name":"x.png"}]}}`, "", ""},
 		"own message": {
 			"events_api", `{"event":{"type":"message","channel_type":"im","user":"UB","bot_id":"B1","channel":"D1","ts":"1.7"}}`, "", "",
 		},
 		"edit": {
 			"events_api", `{"event":{"type":"message","subtype":"message_changed","channel_type":"im","channel":"D1","ts":"1.7","hidden":true}}`, "", "",
 		},
+		"pushpin": {
+			"events_api", `{"event":{"type":"reaction_added","reaction":"pushpin","user":"U1","event_ts":"9.1","item":{"type":"message","channel":"C1","ts":"1.5"}}}`,
+			kindEvent, "reaction_added:C1:1.5:U1:9.1",
+		},
+		"another reaction": {"events_api", `{"event":{"type":"reaction_added","reaction":"tada","user":"U1","event_ts":"9.1","item":{"type":"message","channel":"C1","ts":"1.5"}}}`, "", ""},
+		"pin": {
+			"events_api", `{"event":{"type":"pin_added","user":"U1","channel_id":"C1","event_ts":"9.1","item":{"type":"message","channel":"C1","message":{"ts":"1.5","text":"x"}}}}`,
+			kindEvent, "pin_added:C1:1.5:U1:9.1",
+		},
+		"own pin": {"events_api", `{"event":{"type":"pin_added","user":"UB","channel_id":"C1","event_ts":"9.1","item":{"type":"message","channel":"C1","message":{"ts":"1.5","bot_id":"B1"}}}}`, "", ""},
+		"edit by a person": {
+			"events_api", `{"event":{"type":"message","subtype":"message_changed","channel":"C1","ts":"1.9","message":{"ts":"1.5","user":"U1","text":"y","edited":{"ts":"1.8"}}}}`,
+			kindEvent, "edited:C1:1.5:1.8",
+		},
+		"own edit": {"events_api", `{"event":{"type":"message","subtype":"message_changed","channel":"C1","message":{"ts":"1.5","bot_id":"B1","edited":{"ts":"1.8"}}}}`, "", ""},
+		"deletion": {"events_api", `{"event":{"type":"message","subtype":"message_deleted","channel":"C1","deleted_ts":"1.5"}}`, kindEvent, "deleted:C1:1.5"},
+		"deletion of what has replies": {
+			"events_api", `{"event":{"type":"message","subtype":"message_changed","channel":"C1","ts":"1.9","message":{"subtype":"tombstone","ts":"1.5","user":"USLACKBOT"},"previous_message":{"ts":"1.5","user":"U1"}}}`,
+			kindEvent, "deleted:C1:1.5",
+		},
+		"shortcut":      {"interactive", `{"type":"message_action","callback_id":"x","trigger_id":"1.2.y"}`, kindAct, "act:1.2.y"},
 		"reaction":      {"events_api", `{"event":{"type":"reaction_added","user":"U1"}}`, "", ""},
 		"closed view":   {"interactive", `{"type":"view_closed","view":{"id":"V1"}}`, "", ""},
 		"no actions":    {"interactive", `{"type":"block_actions","actions":[]}`, "", ""},

@@ -45,6 +45,7 @@ type listener struct {
 	draining *atomic.Bool
 	alone    bool // another socket of this app is an error
 	refused  *refusals
+	crowds   crowds
 
 	sm      *socketmode.Client
 	slots   chan struct{} // one for each envelope being recorded
@@ -141,6 +142,7 @@ func (l *listener) receive(ctx context.Context, evt socketmode.Event) {
 
 func (l *listener) hello(req *socketmode.Request) {
 	l.w.gate.hello()
+	l.w.echoes.anew()
 	sockets := 0
 	if req != nil {
 		sockets = req.NumConnections

@@ -14,8 +14,10 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/slack-go/slack"
 
 	"opsbot/bot"
+	"opsbot/bot/blocks"
 )
 
 type manifest struct {
@@ -74,10 +76,18 @@ func called(t *testing.T) map[string]bool {
 			return true
 		})
 	}
-	for _, not := range []string{"slack.com", "gov.com", "slack-gov.com", "chat."} {
+	// Hosts, a beginning, and events.
+	for _, not := range []string{"slack.com", "gov.com", "slack-gov.com", "chat.", "message.channels", "message.groups", "message.im"} {
 		delete(methods, not)
 	}
 	return methods
+}
+
+// chosen is a shortcut on a message, as Slack delivers it.
+func chosen(id string) slack.InteractionCallback {
+	cb := slack.InteractionCallback{Type: slack.InteractionTypeMessageAction, CallbackID: id}
+	cb.Channel.ID, cb.Message.Timestamp = "C1", "1.5"
+	return cb
 }
 
 // The manifest asks for what the code uses, and for nothing else.
@@ -97,13 +107,15 @@ func TestManifest(t *testing.T) {
 			t.Errorf("%s: should_escape must be on; ids are what commands work with", c.Command)
 		}
 	}
-	if want := []string{"/runbook"}; !slices.Equal(names, want) {
+	if want := []string{"/runbook", "/incident"}; !slices.Equal(names, want) {
 		t.Errorf("commands %v, want %v", names, want)
 	}
-	if len(m.Features.Shortcuts) != 0 {
-		t.Errorf("shortcuts %v: nothing answers them", m.Features.Shortcuts)
+	for _, s := range m.Features.Shortcuts {
+		if _, ok := blocks.Shortcut(chosen(s.CallbackID), "key"); !ok {
+			t.Errorf("nothing answers the shortcut %s", s.CallbackID)
+		}
 	}
-	if want := []string{"app_mention", "message.im"}; !slices.Equal(m.Settings.Events.Bot, want) {
+	if want := []string{"app_home_opened", "app_mention", "channel_archive", "group_archive", "message.channels", "message.groups", "message.im", "pin_added", "pin_removed", "reaction_added", "reaction_removed", "user_change"}; !slices.Equal(m.Settings.Events.Bot, want) {
 		t.Errorf("events %v, want %v, which identify knows", m.Settings.Events.Bot, want)
 	}
 
@@ -122,7 +134,7 @@ func TestManifest(t *testing.T) {
 	granted := m.OAuth.Scopes.Bot
 	// What events and commands need, and the kinds of conversations we read:
 	// public and private channels, and direct messages.
-	used := map[string]bool{"commands": true, "app_mentions:read": true, "im:history": true}
+	used := map[string]bool{"commands": true, "app_mentions:read": true, "im:history": true, "pins:read": true, "reactions:read": true}
 	methods := called(t)
 	if len(methods) < 12 {
 		t.Errorf("the sources name only %v", methods)

@@ -15,7 +15,7 @@ type Mentions struct {
 }
 
 // resolve returns the content with the ids of user groups in the place of
-// names. What Slack does not know, or not now, stays a name: it is said all
+// names, and of handles that people typed: those begin with @. What Slack does not know, or not now, stays a name: it is said all
 // the same, it only pings nobody.
 func (m Mentions) resolve(ctx context.Context, c outbox.Content) outbox.Content {
 	if m.Directory == nil {
@@ -31,6 +31,9 @@ func (m Mentions) resolve(ctx context.Context, c outbox.Content) outbox.Content 
 	case outbox.Line:
 		c.Groups = m.ids(ctx, c.Groups)
 		return c
+	case outbox.Prompt:
+		c.Groups = m.ids(ctx, c.Groups)
+		return c
 	}
 	return c
 }
@@ -38,8 +41,11 @@ func (m Mentions) resolve(ctx context.Context, c outbox.Content) outbox.Content 
 func (m Mentions) ids(ctx context.Context, names []string) []string {
 	ids := make([]string, len(names))
 	for i, name := range names {
-		ids[i] = name
-		if handle := m.Handles[name]; handle != "" {
+		handle, typed := strings.CutPrefix(name, "@")
+		if !typed {
+			handle = m.Handles[name]
+		}
+		if ids[i] = strings.TrimPrefix(name, "@"); handle != "" {
 			if id, err := m.Directory.groupID(ctx, strings.ToLower(handle)); err == nil {
 				ids[i] = id
 			}

@@ -22,7 +22,8 @@ var reasons = map[string]string{
 
 // elsewhere takes what cannot be said in its place to the ops channel, and
 // what cannot be said there to the person whom it concerns. A review is never
-// asked for in a direct message.
+// asked for in a direct message, and what is restricted never said in the ops
+// channel.
 func (s *sender) elsewhere(ctx context.Context, d outbox.Delivery, err error) {
 	from, ops := d.Notice.To.Channel, s.w.ops()
 	if d.Channel != "" {
@@ -30,12 +31,12 @@ func (s *sender) elsewhere(ctx context.Context, d outbox.Delivery, err error) {
 	}
 	s.w.left(from)
 	instead := d.Notice
-	instead.Under, instead.To = "", outbox.Conversation{}
+	instead.Under, instead.To = "", outbox.Conversation{Stay: d.Notice.To.Stay}
 	switch {
 	case strings.HasPrefix(from, "U") || strings.HasPrefix(from, "W") || strings.HasPrefix(from, "D"):
 		s.drop(ctx, d, word(err), nil)
 		return
-	case from != ops:
+	case from != ops && !d.Notice.To.Stay:
 		instead.To.Channel = ops
 		why := reasons[word(err)]
 		if why == "" {
@@ -89,6 +90,10 @@ func concerns(c outbox.Content) string {
 		return first(c.Users)
 	case outbox.Answer:
 		return first(c.Users)
+	case outbox.Prompt:
+		return first(c.Users)
+	case outbox.Incident:
+		return c.Commander
 	}
 	return ""
 }

@@ -38,6 +38,7 @@ type sender struct {
 	log   *slog.Logger
 
 	mentions Mentions
+	rooms    Rooms // may be nil
 
 	mu sync.Mutex
 	// under holds the ids under way here, and what was leased of the same id a
@@ -60,6 +61,11 @@ func (s *sender) Serve(ctx context.Context) error {
 	done := ctx.Done()
 	var end <-chan time.Time
 	for {
+		if said := s.w.listen(); len(said) > 0 {
+			if err := s.queue.Enqueue(work, said...); err != nil {
+				s.log.Error("say which events are missing", "error", err)
+			}
+		}
 		began, err := s.begin(work)
 		if err != nil && work.Err() == nil {
 			s.log.Error("look into the outbox", "error", err)
@@ -169,16 +175,23 @@ func (s *sender) attempt(ctx context.Context, d outbox.Delivery) {
 // deliver takes one notice to where it belongs, and writes down how that went.
 func (s *sender) deliver(ctx context.Context, d outbox.Delivery) {
 	n := d.Notice
-	if n.To.Channel == "" {
+	if n.To.Channel = s.address(n.To.Channel); n.To.Channel == "" {
 		n.To.Channel = s.w.ops()
 	}
-	if n.Under != "" {
+	// What stands under a message that is itself a reply goes into the same
+	// thread: threads have no threads.
+	if n.Under != "" && (n.To.Thread == "" || n.To.Channel != d.ParentChannel) {
 		n.To.Thread = d.ParentTS
+	}
+	if n.Under != "" {
 		if d.ParentChannel != "" {
 			n.To.Channel = d.ParentChannel
 		}
 	}
 	d.Notice = n
+	if s.gesture(ctx, d) {
+		return
+	}
 	m := blocks.Render(s.mentions.resolve(ctx, n.Content), time.Now())
 	switch {
 	case n.Only != "":
@@ -237,6 +250,13 @@ func (s *sender) edit(ctx context.Context, d outbox.Delivery, m blocks.Message) 
 			s.log.Error("forget a message", "key", d.Notice.Key, "error", err)
 			return
 		}
+		if place := d.Notice.To.Channel; place != "" && place != d.Channel {
+			// It belongs to another place by now than where it was posted.
+			s.w.left(d.Channel)
+			d.Channel, d.TS = "", ""
+			s.post(ctx, d, m)
+			return
+		}
 		s.elsewhere(ctx, d, err)
 	default:
 		s.plainly(ctx, d, m, err)
@@ -252,6 +272,9 @@ func (s *sender) post(ctx context.Context, d outbox.Delivery, m blocks.Message) 
 		channel, ts, err := s.write(ctx, d, m)
 		switch o, _ := judge(err); o {
 		case fine:
+			if s.w.public(channel) {
+				s.w.echoes.await("message.channels")
+			}
 			s.sent(ctx, d, channel, ts, "posted")
 			s.attach(ctx, d, m, channel, ts)
 			return
@@ -300,12 +323,26 @@ func (s *sender) write(ctx context.Context, d outbox.Delivery, m blocks.Message)
 	}
 	if d.Notice.To.Thread != "" {
 		options = append(options, slack.MsgOptionTS(d.Notice.To.Thread))
+		if broadcast(d.Notice.Content) {
+			options = append(options, slack.MsgOptionBroadcast())
+		}
 	}
 	err = s.call(ctx, "chat.postMessage", func(ctx context.Context) (err error) {
 		channel, ts, err = s.w.api.PostMessageContext(ctx, d.Notice.To.Channel, options...)
 		return err
 	})
 	return channel, ts, err
+}
+
+// broadcast reports whether a reply is to be seen in the channel as well.
+func broadcast(c outbox.Content) bool {
+	switch c := c.(type) {
+	case outbox.Line:
+		return c.Broadcast
+	case outbox.Prompt:
+		return c.Broadcast
+	}
+	return false
 }
 
 // plainly says without blocks what Slack would not take with them. That should

@@ -225,6 +225,16 @@ func TestDeletedByHand(t *testing.T) {
 	}
 }
 
+// private counts the direct messages that say so.
+func (h *house) private(text string) (n int) {
+	for _, c := range h.sim.Channels() {
+		if c.IM {
+			n += len(h.saying(c.ID, text))
+		}
+	}
+	return n
+}
+
 func TestArchivedChannel(t *testing.T) {
 	t.Parallel()
 	h := settle(t)
@@ -246,20 +256,20 @@ func TestArchivedChannel(t *testing.T) {
 	h.say(outbox.Notice{Key: "card", To: den, Content: card})
 	h.until("an edit in #ops", func() bool { return h.saying("ops", "Fix the cache")[0].Updates == 1 })
 
+	// What is restricted goes to whom it concerns, and not into #ops.
+	h.say(outbox.Notice{To: outbox.Conversation{Channel: den.Channel, Stay: true}, Content: outbox.Line{Text: "between us", Users: []string{h.sim.As("ann").ID()}}})
+	h.until("ann hears of it", func() bool { return h.private("between us") == 1 })
+	if len(h.saying("ops", "between us")) > 0 {
+		t.Error("what is restricted was said in #ops")
+	}
+
 	// Without an ops channel, the starter hears of it; and nobody is asked to
 	// decide something in private.
 	h.sim.ArchiveChannel("ops")
 	card.Number = 8
 	card.Title = "Another"
 	h.say(outbox.Notice{Key: "card2", Content: card}, outbox.Notice{Key: "ask", Content: outbox.Ask{Approval: "A", Question: "Really?", State: "open", Users: []string{h.sim.As("ann").ID()}}})
-	h.until("ann hears of it", func() bool {
-		for _, c := range h.sim.Channels() {
-			if c.IM && len(h.saying(c.ID, "Another")) == 1 {
-				return true
-			}
-		}
-		return false
-	})
+	h.until("ann hears of it", func() bool { return h.private("Another") == 1 })
 	for _, c := range h.sim.Channels() {
 		if len(h.saying(c.ID, "Really?")) > 0 {
 			t.Error("a review was asked for in private")
@@ -314,6 +324,43 @@ func TestFiles(t *testing.T) {
 }
 
 // Blocks that Slack does not take cost the looks, not the words.
+// What was said in public is taken back, with its threads and files; what people
+// wrote, and what is not the bot's, stays.
+func TestRedaction(t *testing.T) {
+	t.Parallel()
+	h := settle(t)
+	ops, den := outbox.Conversation{Channel: h.id("ops")}, outbox.Conversation{Channel: h.id("den")}
+	h.say(
+		outbox.Notice{Key: "head", To: ops, Content: outbox.Line{Text: "INC-1 · restricted"}},
+		outbox.Notice{Under: "head", Content: outbox.Line{Text: "The list is on a server in the north."}},
+		outbox.Notice{Under: "head", Content: outbox.File{Name: "list.txt", Title: "The list", Text: "everybody"}},
+		outbox.Notice{Key: "card", To: den, Content: outbox.Line{Text: "We look at the server."}},
+		outbox.Notice{Under: "card", Content: outbox.Line{Text: "It is not the first time."}},
+	)
+	h.expect("ops", "The list is on a server")
+	h.expect("den", "It is not the first time.")
+	h.until("the file is there", func() bool { return len(h.sim.Files()) == 1 && len(h.sim.Files()[0].Channels) == 1 })
+	hers, err := h.sim.As("ann").Say("den", "I look, too.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that Slack refuses to change does not keep the others in public.
+	h.sim.Fail("chat.update", slacksim.Fault{Error: "edit_window_closed"})
+	redaction := outbox.Notice{Under: "head", Content: outbox.Redaction{Text: "INC-1 is restricted.", Channel: den.Channel}}
+	h.say(redaction)
+	h.until("all others are taken back", func() bool { return len(h.saying("den", "INC-1 is restricted.")) == 2 && h.sim.Files()[0].Deleted })
+	if len(h.saying("ops", "The list is on a server")) != 1 {
+		t.Error("the message that Slack refused to change has changed")
+	}
+	h.say(redaction)
+	h.until("all is taken back", func() bool {
+		return len(h.saying("ops", "INC-1 is restricted.")) == 1 && len(h.saying("den", "INC-1 is restricted.")) == 2 && h.sim.Files()[0].Deleted
+	})
+	if m, _ := h.sim.Message("den", hers.TS); m.Text != "I look, too." || len(h.saying("ops", "INC-1 · restricted")) != 1 {
+		t.Errorf("ann's message is %q, and the headline %v", m.Text, h.saying("ops", "INC-1 · restricted"))
+	}
+}
+
 func TestRefusedBlocks(t *testing.T) {
 	t.Parallel()
 	h := settle(t)

@@ -26,6 +26,15 @@ func (w *Workspace) Check(ctx context.Context) error {
 	w.mu.Lock()
 	w.identity = me
 	w.mu.Unlock()
+	if w.access.ConfigToken != "" {
+		err := w.compareManifest(ctx, me.bot)
+		if fault.KindOf(err) == fault.Forbidden {
+			// It is good for hours only: with an old one, the bot starts all the same.
+			w.log.Warn("compare the app's settings with the manifest", "error", err)
+		} else if err != nil {
+			return err
+		}
+	}
 	err = w.call(ctx, openMethod, func(ctx context.Context) error {
 		_, _, err := w.api.StartSocketModeContext(ctx)
 		return err
@@ -34,6 +43,18 @@ func (w *Workspace) Check(ctx context.Context) error {
 		return startError(openMethod, "app-level token (SLACK_APP_TOKEN)", err)
 	}
 	return w.findChannels(ctx)
+}
+
+// CheckInstallation makes sure that the bot token works and that the installed
+// app has every scope of this version's manifest and, with a configuration
+// token, everything else that the manifest asks for. It changes nothing. Its
+// errors are those of Check.
+func (w *Workspace) CheckInstallation(ctx context.Context) error {
+	me, err := w.authTest(ctx)
+	if err != nil || w.access.ConfigToken == "" {
+		return err
+	}
+	return w.compareManifest(ctx, me.bot)
 }
 
 func (w *Workspace) authTest(ctx context.Context) (identity, error) {
@@ -206,7 +227,7 @@ func (w *Workspace) settle(ctx context.Context, ch slack.Channel) error {
 	defer w.mu.Unlock()
 	w.channels[bare(ch.Name)] = ch.ID
 	w.channels[ch.ID] = ch.ID
-	w.homes[ch.ID] = home{member: true, name: ch.Name, at: farFuture}
+	w.homes[ch.ID] = home{member: true, name: ch.Name, public: !ch.IsPrivate, at: farFuture}
 	return nil
 }
 

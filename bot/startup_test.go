@@ -10,6 +10,7 @@ import (
 
 	"opsbot/bot"
 	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
 	"opsbot/internal/slacksim"
 )
 
@@ -63,6 +64,71 @@ func TestNewWorkspaceRefuses(t *testing.T) {
 		t.Errorf("NewWorkspace() with leave = %v", err)
 	} else {
 		w.Close()
+	}
+}
+
+// An event that the app did not subscribe to is noticed once the bot does what
+// it tells of; and when it comes after all, that is said as well.
+func TestEventMissing(t *testing.T) {
+	t.Parallel()
+	h := build(t, slacksim.Options{})
+	h.sim.RemoveEvent("pin_added")
+	h.echoPatience = 500 * time.Millisecond
+	h.move()
+	h.say(
+		outbox.Notice{Key: "head", To: outbox.Conversation{Channel: h.id("den")}, Content: outbox.Line{Text: "The API is down."}},
+		outbox.Notice{Key: "pin", Under: "head", Content: outbox.Pin{On: true}},
+	)
+	h.expect("ops", "Slack does not tell opsbot of pin_added. What is pinned does not come onto the timelines")
+	h.sim.AddEvent("pin_added")
+	h.say(
+		outbox.Notice{Key: "pin", Under: "head", Content: outbox.Pin{On: false}},
+		outbox.Notice{Key: "pin again", Under: "head", Content: outbox.Pin{On: true}},
+	)
+	h.expect("ops", "Slack tells opsbot of pin_added.")
+	if n := len(h.saying("ops", "Slack")); n != 1 {
+		t.Errorf("%d messages about events, want the one, edited", n)
+	}
+}
+
+// With a configuration token, the start compares everything that the app's
+// settings have with the manifest.
+func TestManifestCompared(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		token string
+		want  string // "": it starts
+	}{
+		"complete":        {},
+		"event missing":   {want: "The Slack app lacks the event channel_archive, the event pin_added."},
+		"token too old":   {token: "xoxe.xoxp-1-old"},
+		"a token of ours": {token: "xoxb-sim"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := build(t, slacksim.Options{})
+			if c.want != "" {
+				h.sim.RemoveEvent("pin_added")
+				h.sim.RemoveEvent("channel_archive")
+			}
+			a := h.access()
+			a.ConfigToken = c.token
+			if a.ConfigToken == "" {
+				a.ConfigToken = h.sim.ConfigToken()
+			}
+			w, err := bot.NewWorkspace(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			err = w.Check(t.Context())
+			if c.want == "" && err != nil || c.want != "" && (fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Say(err), c.want)) {
+				t.Errorf("Check() = %v, want %q", err, c.want)
+			}
+			if err := w.CheckInstallation(t.Context()); c.token != "" && fault.KindOf(err) != fault.Forbidden {
+				t.Errorf("CheckInstallation() = %v", err)
+			}
+		})
 	}
 }
 

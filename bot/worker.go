@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type worker struct {
 	owner   string
 	log     *slog.Logger
 	refused *refusals
+	people  *Directory // may be nil
 
 	mu    sync.Mutex
 	lanes map[string][]job // waiting behind the one that runs, by conversation
@@ -173,19 +175,43 @@ func (k *worker) read(item inbox.Item) job {
 		if err = json.Unmarshal(item.Payload, &cmd); err == nil {
 			j.req, j.asked = blocks.Slash(cmd, item.Key), true
 		}
-	case kindClick, kindSubmit:
+	case kindClick, kindSubmit, kindAct:
 		var cb slack.InteractionCallback
 		if err = json.Unmarshal(item.Payload, &cb); err == nil {
-			if item.Kind == kindClick {
+			switch item.Kind {
+			case kindClick:
 				j.req, j.asked = blocks.Click(cb, item.Key)
-			} else {
+			case kindAct:
+				j.req, j.asked = blocks.Shortcut(cb, item.Key)
+			default:
 				j.req, j.asked = blocks.Submission(cb, item.Key)
 			}
 		}
+	case kindCrowd:
+		j.req, j.asked = commands.Request{
+			Key: item.Key, Action: commands.ActionCrowd, Where: outbox.Conversation{Channel: p.Event.Channel, Thread: p.Event.ThreadTS},
+			Actor: access.Actor{Kind: access.Person, Team: p.TeamID, ID: p.Event.User, Via: "slack"},
+		}, true
 	case kindEvent:
 		e, team := p.Event, p.Event.Team
 		if team == "" {
 			team = p.TeamID
+		}
+		if e.Type == homeOpened {
+			j.req, j.asked = blocks.Opened(e.User, team, item.Key), true
+			break
+		}
+		if archived(e) {
+			j.req, j.asked = blocks.Archived(e.Channel, k.w.describe(e.Channel), e.User, team, item.Key), true
+			break
+		}
+		if _, _, is := identifyMark(e); is {
+			j.req, j.asked = marked(e, team, item.Key, k.w.who().user)
+			break
+		}
+		if f, ok := e.paper(); ok {
+			j.req, j.asked = shared(e, f, team, item.Key), true
+			break
 		}
 		j.req, j.asked = blocks.Mention(e.Text, e.Channel, e.ThreadTS, e.User, team, e.TS, k.w.who().user, item.Key), true
 	}
@@ -203,9 +229,22 @@ func (k *worker) work(stop context.Context, j job) {
 		k.finish(ctx, j, "ignored")
 		return
 	}
+	if k.people != nil && j.req.Actor.ID != "" {
+		j.req.Zone = k.people.Zone(ctx, j.req.Actor.ID)
+		if j.req.Actor.Name == "" {
+			j.req.Actor.Name = k.people.Name(ctx, j.req.Actor.ID)
+		}
+	}
+	k.quote(ctx, &j)
+	k.count(ctx, &j)
+	k.name(ctx, &j.req)
 	said := j.req.Where // where the person is, which decides where answers go
 	moved := k.house(ctx, &j)
-	reply, err := k.handle(ctx, j.req)
+	var reply commands.Reply
+	err := k.fetch(ctx, &j)
+	if err == nil {
+		reply, err = k.handle(ctx, j.req)
+	}
 	result := "ok"
 	switch kind := fault.KindOf(err); {
 	case err == nil:
@@ -239,12 +278,36 @@ func (k *worker) work(stop context.Context, j job) {
 	}
 	if reply.Answer != nil {
 		answer := outbox.Notice{To: said, Only: j.req.Actor.ID, Reply: j.reply, Content: *reply.Answer}
+		if said.Channel == "" && j.reply == "" { // from their home page
+			answer.To, answer.Only = outbox.Conversation{Channel: j.req.Actor.ID}, ""
+		}
 		if said.Thread != "" {
 			answer.Reply = "" // through it, the answer would stand in the channel
 		}
 		notices = append([]outbox.Notice{answer}, notices...)
 	}
 	k.finish(ctx, j, result, notices...)
+}
+
+// name completes the names that Slack did not say, and puts them into a message
+// that somebody wants to keep.
+func (k *worker) name(ctx context.Context, r *commands.Request) {
+	for id, known := range r.Names {
+		switch {
+		case known != "":
+		case id[0] == 'C' || id[0] == 'G':
+			if name := k.w.describe(id); strings.HasPrefix(name, "#") {
+				r.Names[id] = name
+			}
+		case k.people != nil:
+			if name := k.people.Name(ctx, id); name != "" {
+				r.Names[id] = "@" + name
+			}
+		}
+	}
+	if said, ok := r.Values[commands.ValueSaid]; ok {
+		r.Values[commands.ValueSaid] = r.Named(said)
+	}
 }
 
 // apology is what a person is told about an error.
@@ -257,8 +320,11 @@ func apology(err error) *outbox.Answer {
 // have to agree to it.
 func (k *worker) house(ctx context.Context, j *job) (moved bool) {
 	where := j.req.Where
-	if a := j.req.Action; a == commands.ActionDecide || a == commands.ActionStop {
+	switch a := j.req.Action; {
+	case a == commands.ActionDecide, a == commands.ActionStop:
 		return false // about a run that has its place
+	case a == commands.ActionIncident, a == commands.ActionDeclareHere, a == commands.ActionCapture, a == commands.ActionAmend, a == commands.ActionArchived, a == commands.ActionCrowd, a == commands.ActionPaper, a == "" && commands.IsIncident(j.req.Line):
+		return false // incidents have a channel of their own
 	}
 	if where.Channel == "" || k.w.ops() == "" || where.Channel == k.w.ops() || k.w.lives(ctx, where.Channel) {
 		return false
@@ -275,7 +341,8 @@ func (k *worker) handle(ctx context.Context, req commands.Request) (reply comman
 			reply, err = commands.Reply{}, fmt.Errorf("panic: %v", r)
 		}
 	}()
-	if req.Actor.Kind != access.Person || req.Actor.ID == "" {
+	unsaid := req.Action == commands.ActionAmend || req.Action == commands.ActionArchived // Slack does not always say who
+	if !unsaid && (req.Actor.Kind != access.Person || req.Actor.ID == "") {
 		return commands.Reply{}, fault.New(fault.Forbidden, "Slack did not say who asks.")
 	}
 	return k.handler.Handle(ctx, req)

@@ -27,6 +27,10 @@ import (
 type Access struct {
 	BotToken string // xoxb-…
 	AppToken string // xapp-…, with connections:write
+	// ConfigToken is an app configuration token (xoxe.xoxp-…), good for twelve
+	// hours, with which Slack shows the app's settings; "": they are not looked
+	// at.
+	ConfigToken string
 	// APIURL is where the Web API is; empty means Slack's own. Any other must be
 	// on this machine unless Foreign allows it, so that a slip of the pen does
 	// not send the tokens away.
@@ -37,8 +41,11 @@ type Access struct {
 	OpsChannel string
 	// Channels are more channels that the bot must be in.
 	Channels []string
-	Log      *slog.Logger          // nil: nothing is logged
-	Metrics  prometheus.Registerer // nil: figures are not published
+	// EchoPatience is how long Slack may take to tell the bot of its own doing,
+	// before the app counts as not subscribed to such events; 0: two minutes.
+	EchoPatience time.Duration
+	Log          *slog.Logger          // nil: nothing is logged
+	Metrics      prometheus.Registerer // nil: figures are not published
 }
 
 // callTimeout bounds one call of the Web API. Slack answers within a second or
@@ -57,11 +64,13 @@ type Workspace struct {
 	health  *health
 	metrics *metrics
 	pace    *pace
+	echoes  *echoes
 
 	mu       sync.Mutex
 	identity identity
 	channels map[string]string // by name as configured → id
 	homes    map[string]home
+	people   []*Directory // that are told of changes to accounts
 }
 
 // identity is who the bot is in the workspace.
@@ -98,7 +107,7 @@ func NewWorkspace(a Access) (*Workspace, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
-	w.pace = newPace()
+	w.pace, w.echoes = newPace(), newEchoes(a.EchoPatience)
 	w.http = &http.Client{Transport: transport, Timeout: callTimeout}
 	w.gate = &throttle{next: transport, log: w.log, failed: func(why string) {
 		w.health.down(why + ".")

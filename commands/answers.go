@@ -78,10 +78,21 @@ func (r *Router) overview(ctx context.Context, req Request) (outbox.Answer, erro
 		a.Text = fmt.Sprintf("%d runs wait for you.", n)
 	}
 	all := r.Runs.Library().All()
+	var others []string // that nothing here can run: they must not bury the rest
 	for _, rb := range all {
+		if r.Runs.Lacking(rb) != "" {
+			others = append(others, rb.Slug)
+			continue
+		}
 		a.Items = append(a.Items, outbox.Item{
 			Name: rb.Title, Detail: rb.Slug + ": " + about(rb),
 			Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
+		})
+	}
+	if n := len(others); n > 0 {
+		a.Items = append(a.Items, outbox.Item{
+			Name:   fmt.Sprintf("%d more, which cannot run here", n),
+			Detail: strings.Join(others, ", ") + ". No environment has all the connections that they need; show NAME says which.",
 		})
 	}
 	if len(all) == 0 {
@@ -122,8 +133,14 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	}
 	a := outbox.Answer{Title: rb.Title}
 	facts := []string{rb.Slug}
-	if len(rb.Aliases) > 0 {
-		facts = append(facts, "also "+strings.Join(rb.Aliases, ", "))
+	var aliases []string
+	for _, alias := range rb.Aliases {
+		if named, ok := r.Runs.Library().Find(alias); ok && named == rb { // and no runbook of a later folder
+			aliases = append(aliases, alias)
+		}
+	}
+	if len(aliases) > 0 {
+		facts = append(facts, "also "+strings.Join(aliases, ", "))
 	}
 	if rb.Owner != "" {
 		facts = append(facts, "owned by "+rb.Owner)
@@ -154,6 +171,10 @@ func (r *Router) show(req Request, slug string) (outbox.Answer, error) {
 	}
 	a.Text = strings.Join(lines, "\n")
 	a.Code = draw(rb)
+	if why := r.Runs.Lacking(rb); why != "" {
+		a.Items = []outbox.Item{{Name: "It cannot run here", Detail: sentence(why)}}
+		return a, nil
+	}
 	a.Items = []outbox.Item{{
 		Name: "Run it", Detail: usage(req, strings.Join(append([]string{verbRun, rb.Slug}, needs(rb)...), " ")),
 		Command: Command{Verb: verbRun, Runbook: rb.Slug}.Line(), Label: "Run",
@@ -335,6 +356,8 @@ func (r *Router) standing(run *engine.Run) string {
 	switch {
 	case run.Paused && !run.State.Ended():
 		text = "Paused"
+	case run.PausedWith != "" && !run.State.Ended():
+		text = "Paused with the run that started it"
 	case run.Stop != nil && !run.State.Ended():
 		text = "Stopping"
 	}

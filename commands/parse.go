@@ -47,6 +47,7 @@ type Command struct {
 	Run         string // "R12", a number, or an id
 	Step        string
 	Why         string
+	Incident    string // id of the incident that a run belongs to; never typed
 }
 
 // The verbs after "runbook".

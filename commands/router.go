@@ -8,8 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"opsbot/incidents"
+	"opsbot/incidents/postmortem"
 	"opsbot/internal/access"
 	"opsbot/internal/deployment"
+	"opsbot/internal/dispatch"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
@@ -21,12 +24,14 @@ import (
 // can read if not.
 type Runs interface {
 	Library() *runbooks.Library
+	// Lacking says why no environment can run the runbook, "" if one can.
+	Lacking(rb *runbooks.Runbook) string
 	Start(ctx context.Context, req engine.StartRequest) (*engine.Run, error)
 	StartOffer(ctx context.Context, offer string, actor access.Actor, key string) (*engine.Run, error)
 	Vote(ctx context.Context, approval string, ballot engine.Ballot) (*engine.Run, error)
 	// Question returns the approval with its run, or the error with which Vote
 	// would refuse the actor whatever the answer.
-	Question(ctx context.Context, approval string, actor access.Actor) (*engine.Pending, error)
+	Question(ctx context.Context, approval string, actor access.Actor, decision string) (*engine.Pending, error)
 	Stop(ctx context.Context, ref string, actor access.Actor, why string) (*engine.Run, error)
 	Pause(ctx context.Context, ref string, actor access.Actor, why string) (*engine.Run, error)
 	Resume(ctx context.Context, ref string, actor access.Actor, why string) (*engine.Run, error)
@@ -42,8 +47,15 @@ type Runs interface {
 
 // A Router does what requests ask for. It is safe for concurrent use.
 type Router struct {
-	Runs Runs
-	Now  func() time.Time // nil: time.Now
+	Runs      Runs
+	Incidents *incidents.Tracker // nil: none are kept
+	Now       func() time.Time   // nil: time.Now
+
+	Postmortems postmortem.Store // nil: none are written
+	Pages       dispatch.Queue   // nil: nobody can be paged
+	Pagers      []string         // names of the pagers that are configured
+	// Link is the address at which people find an incident; nil or "": unknown.
+	Link func(ctx context.Context, i *incidents.Incident) string
 }
 
 func (r *Router) now() time.Time {
@@ -59,7 +71,33 @@ func (r *Router) now() time.Time {
 func (r *Router) Handle(ctx context.Context, req Request) (Reply, error) {
 	switch req.Action {
 	case "":
-		return r.line(ctx, req, req.Line, "")
+		line, err := r.about(ctx, req)
+		if err != nil {
+			return Reply{}, err
+		}
+		if IsIncident(line) {
+			return r.incident(ctx, req, line, nil)
+		}
+		return r.line(ctx, req, line, "")
+	case ActionIncident:
+		return r.incident(ctx, req, req.Subject, req.Values)
+	case ActionHome:
+		return r.home(ctx, req)
+	case ActionDeclareHere:
+		return r.declareHere(req)
+	case ActionCapture:
+		return r.capture(ctx, req)
+	case ActionAmend:
+		return r.amend(ctx, req)
+	case ActionArchived:
+		if r.Incidents == nil {
+			return Reply{}, nil
+		}
+		return Reply{}, r.Incidents.ChannelArchived(ctx, req.Actor, req.Key, req.Where.Channel, req.Subject)
+	case ActionCrowd:
+		return r.crowded(ctx, req)
+	case ActionPaper:
+		return r.paper(ctx, req)
 	case ActionReason:
 		return r.line(ctx, req, req.Subject, req.Values[ValueReason])
 	case ActionDecide:
@@ -71,12 +109,31 @@ func (r *Router) Handle(ctx context.Context, req Request) (Reply, error) {
 		if err == nil && run.RequestKey != req.Key {
 			return Reply{Answer: &outbox.Answer{Text: "This was started already.", Items: []outbox.Item{r.row(run)}}}, nil
 		}
-		return r.started(req, false, err)
+		return r.started(req, Command{}, err)
 	case ActionStart:
 		return r.start(ctx, req, resumed(req))
 	}
 	return Reply{}, fault.New(fault.Invalid, "opsbot does not know this button; it comes from another version.").
 		Hinted("Type the command instead: %s lists them.", usage(req, verbHelp))
+}
+
+// about returns the line with its first word: in an incident's room, "incident"
+// may be left out.
+func (r *Router) about(ctx context.Context, req Request) (string, error) {
+	first, _ := word(strings.TrimSpace(req.Line))
+	if r.Incidents == nil || strings.EqualFold(first, Noun) || strings.EqualFold(first, NounIncident) {
+		return req.Line, nil
+	}
+	_, err := r.Incidents.At(ctx, req.Where)
+	switch {
+	case errors.Is(err, incidents.ErrNone):
+		return req.Line, nil
+	case err != nil:
+		return "", err
+	case first == "":
+		return NounIncident + " " + orderShow, nil
+	}
+	return NounIncident + " " + req.Line, nil
 }
 
 // line does what a typed line asks for. A reason, if there is one, comes from
@@ -145,21 +202,31 @@ func (r *Router) start(ctx context.Context, req Request, c Command) (Reply, erro
 	if err != nil {
 		return Reply{}, err
 	}
+	origin := req.Where
+	if c.Incident != "" { // whose room may be another one by now than when the form was opened
+		room, err := r.Incidents.RoomOf(ctx, c.Incident)
+		if err != nil {
+			return Reply{}, err
+		}
+		if room.Channel != "" {
+			origin = room
+		}
+	}
 	_, err = r.Runs.Start(ctx, engine.StartRequest{
 		Runbook: rb.Slug, Environment: c.Environment, Params: c.Params, DryRun: c.DryRun,
-		Actor: req.Actor, RequestKey: req.Key, Origin: req.Where,
+		Actor: req.Actor, RequestKey: req.Key, Origin: origin, Subject: c.Incident,
 	})
 	var where *engine.EnvironmentError
 	if errors.As(err, &where) {
 		c.Runbook = rb.Slug
 		return r.ask(req, rb, c, where.Choices)
 	}
-	return r.started(req, c.DryRun, err)
+	return r.started(req, c, err)
 }
 
 // started answers a start. What is said about a new run is its card, which
 // stands in the conversation; only a refusal is told to the person alone.
-func (r *Router) started(req Request, dry bool, err error) (Reply, error) {
+func (r *Router) started(req Request, c Command, err error) (Reply, error) {
 	var running *engine.RunningError
 	var params *engine.ParamsError
 	switch {
@@ -167,7 +234,7 @@ func (r *Router) started(req Request, dry bool, err error) (Reply, error) {
 		return Reply{Answer: &outbox.Answer{Tone: "error", Text: running.Error(), Items: []outbox.Item{r.row(running.Run)}}}, nil
 	case errors.As(err, &params):
 		return r.ask(req, params.Runbook, Command{Verb: verbRun, Runbook: params.Runbook.Slug,
-			Environment: params.Environment, Params: params.Given, DryRun: dry}, nil)
+			Environment: params.Environment, Params: params.Given, DryRun: c.DryRun, Incident: c.Incident}, nil)
 	}
 	if err != nil {
 		return Reply{}, err
@@ -189,6 +256,9 @@ func (r *Router) ask(req Request, rb *runbooks.Runbook, c Command, environments 
 		form.Submit = "Dry run"
 	}
 	maps.Copy(form.Keep, c.Params)
+	if c.Incident != "" {
+		form.Keep[ValueSubject] = c.Incident
+	}
 	example := []string{}
 	if len(environments) > 0 {
 		form.Fields = append(form.Fields, outbox.Field{
@@ -237,6 +307,8 @@ func resumed(req Request) Command {
 			c.Environment = v
 		case ValueDryRun:
 			c.DryRun = v == "true"
+		case ValueSubject:
+			c.Incident = v
 		default:
 			c.Params[k] = v
 		}
@@ -292,7 +364,7 @@ var reasonField = outbox.Field{
 // the vote refuses them, and has it on record.
 func (r *Router) decide(ctx context.Context, req Request) (Reply, error) {
 	choice := req.Values[ValueChoice]
-	if p, err := r.Runs.Question(ctx, req.Subject, req.Actor); err == nil {
+	if p, err := r.Runs.Question(ctx, req.Subject, req.Actor, choice); err == nil {
 		if form := decision(req, &p.Approval, choice); form != nil {
 			return Reply{Form: form}, nil
 		}

@@ -18,7 +18,8 @@ type shelf struct {
 	lib *runbooks.Library
 }
 
-func (s shelf) Library() *runbooks.Library { return s.lib }
+func (s shelf) Library() *runbooks.Library       { return s.lib }
+func (s shelf) Lacking(*runbooks.Runbook) string { return "" }
 
 // A picture that is too large for a message is drawn without details, then
 // cut between lines, with a word on where the rest is.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/slack-go/slack"
 
+	"opsbot/commands"
 	"opsbot/internal/outbox"
 )
 
@@ -57,10 +58,21 @@ func alert(a outbox.Alert, at time.Time) Message {
 			if i == maxAlertRunbooks {
 				break
 			}
-			row = append(row, press{id: fmt.Sprint(idLine, i), value: rb.Command, label: orElse(line(rb.Label, maxButton), "Run"), style: slack.StylePrimary})
+			row = append(row, press{id: fmt.Sprint(idLine, i), value: of(a.Incident, rb.Command), label: orElse(line(rb.Label, maxButton), "Run"), style: slack.StylePrimary})
+		}
+		if a.Group != "" && a.Incident == "" {
+			row = append(row, press{id: fmt.Sprint(idLine, maxAlertRunbooks), value: "incident alert " + a.Group, label: "Declare incident"})
 		}
 	}
 	p.actions(row...)
+	switch {
+	case a.Incident != "" && firing:
+		p.note(fmt.Sprintf("Belongs to %s: what is run from here is on its record.", line(a.Incident, 20)))
+	case a.Incident != "":
+		p.note(fmt.Sprintf("Belongs to %s.", line(a.Incident, 20)))
+	case a.Noted != "":
+		p.note(fmt.Sprintf("On the timeline of %s.", line(a.Noted, 20)))
+	}
 	switch link := alertLink(a.Link); {
 	case firing && len(a.Runbooks) == 0:
 		p.note(strings.TrimSpace("No runbook names this alert. " + link))
@@ -74,6 +86,15 @@ func alert(a outbox.Alert, at time.Time) Message {
 		text += ". " + esc(s)
 	}
 	return Message{Text: cutMarkup(text, maxText), Blocks: p.blocks}
+}
+
+// of makes a command that starts a runbook one of the incident's.
+func of(incident, command string) string {
+	rest, ok := strings.CutPrefix(command, commands.Noun+" ")
+	if incident == "" || !ok {
+		return command
+	}
+	return commands.NounIncident + " " + incident + " " + rest
 }
 
 func alertLine(l outbox.AlertLine) string {

@@ -22,7 +22,9 @@ func oneLine(l outbox.Line) Message {
 		p.plain(said)
 	}
 	m := Message{Text: strings.TrimSpace(who + " " + text)}
-	if p.verbatim(l.Code, "all of it is in the file below") {
+	code := strings.Trim(clean(l.Code), "\n")
+	shown := excerpt(code, l.Lines, l.Tail)
+	if p.verbatim(shown, wholeBelow) || shown != code {
 		m.File = &File{Name: "output.txt", Title: orElse(line(said, 150), "Output"), Text: l.Code}
 	}
 	m.Blocks = p.blocks
@@ -30,6 +32,33 @@ func oneLine(l outbox.Line) Message {
 		m.Text = escTo(line(l.Code, maxText), maxText)
 	}
 	return m
+}
+
+const wholeBelow = "all of it is in the file below"
+
+// excerpt is as many lines of an output as are wanted, and as a message takes
+// of its end; 0: all.
+func excerpt(code string, lines int, tail bool) string {
+	all := strings.Split(code, "\n")
+	if lines <= 0 || len(all) <= lines && !tail {
+		return code
+	}
+	for lines = min(lines, len(all)); ; lines /= 2 {
+		left := len(all) - lines
+		short := strings.Join(all[:lines], "\n")
+		if tail {
+			short = strings.Join(all[left:], "\n")
+		}
+		switch {
+		case tail && units(esc(short)) > maxCode-200 && lines > 1:
+			continue
+		case left == 0:
+			return code
+		case tail:
+			return fmt.Sprintf("… %s before; %s\n%s", many(left, "line", "lines"), wholeBelow, short)
+		}
+		return fmt.Sprintf("%s\n… %s more; %s", short, many(left, "line", "lines"), wholeBelow)
+	}
 }
 
 var verdicts = map[string]string{

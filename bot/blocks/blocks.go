@@ -34,7 +34,7 @@ type Message struct {
 type File struct {
 	Name  string
 	Title string
-	Text  string
+	Text  string // may hold the bytes of a picture
 }
 
 // Render shows a content as it is at the given time, which only decides how
@@ -54,6 +54,10 @@ func Render(c outbox.Content, at time.Time) Message {
 		m = answer(c)
 	case outbox.Alert:
 		m = alert(c, at)
+	case outbox.Incident:
+		m = incident(c, at)
+	case outbox.Prompt:
+		m = prompt(c)
 	case outbox.File:
 		m = Message{Text: esc(line(c.Title, 500)), File: file(c)}
 	default:
@@ -233,6 +237,9 @@ func file(f outbox.File) *File {
 		title = name
 	}
 	text := f.Text
+	if f.Data != nil {
+		text = string(f.Data)
+	}
 	if text == "" {
 		text = "(empty)\n" // Slack takes no empty file
 	}

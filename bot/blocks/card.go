@@ -49,6 +49,9 @@ func runCard(c outbox.RunCard, at time.Time) Message {
 			p.plain(fmt.Sprintf("Not offered here: %s, because %s", orElse(line(o.Say, 100), line(o.Runbook, 100)), line(o.Why, 300)))
 		}
 	}
+	if c.State == "failed" && !c.DryRun && !c.Incident {
+		row = append(row, press{id: fmt.Sprint(idLine, 0), value: fmt.Sprintf("incident from R%d", c.Number), label: "Declare incident"})
+	}
 	p.actions(row...)
 	return Message{Text: cardText(c, head, at), Blocks: p.blocks}
 }

@@ -61,6 +61,11 @@ func (c *judge) message(doc map[string]any) {
 }
 
 func (c *judge) view(doc map[string]any) {
+	if doc["type"] == "home" {
+		c.keys("", doc, "type", "blocks", "private_metadata", "callback_id")
+		c.blocks("blocks", doc["blocks"], 100, "section", "header", "context", "actions", "divider")
+		return
+	}
 	c.keys("", doc, "type", "title", "blocks", "close", "submit", "private_metadata", "callback_id")
 	if doc["type"] != "modal" {
 		c.fail("type", "%v", doc["type"])
@@ -102,6 +107,11 @@ func (c *judge) blocks(at string, v any, most int, allowed ...string) {
 		}
 		switch kind {
 		case "section":
+			if fields, ok := block["fields"]; ok {
+				c.keys(at, block, "type", "fields", "block_id")
+				c.each(at+"/fields", fields, 10, func(at string, f any) { c.textObject(at, f, 2000, "plain_text", "mrkdwn") })
+				continue
+			}
 			c.keys(at, block, "type", "text", "block_id", "accessory")
 			c.textObject(at+"/text", block["text"], 3000, "plain_text", "mrkdwn")
 			if acc, ok := block["accessory"]; ok {
@@ -282,7 +292,7 @@ func (c *judge) keys(at string, o map[string]any, known ...string) {
 
 var (
 	angled   = regexp.MustCompile(`<[^<>]*>`)
-	ours     = regexp.MustCompile(`^<(@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^-?\d+\^[^|<>]+\|[^|<>]+|https?://[^|<>]+\|[^|<>]+)>$`)
+	ours     = regexp.MustCompile(`^<(@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^-?\d+\^[^|<>]+\|[^|<>]+|https?://[^|<>]+\|[^|<>]+)>$`)
 	entities = regexp.MustCompile(`&(amp|lt|gt);`)
 )
 

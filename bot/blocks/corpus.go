@@ -35,6 +35,9 @@ func Corpus() []Sample {
 		}{m.Text, m.Blocks}
 		all = append(all, Sample{s.name, "message", encode(shape)})
 	}
+	for _, s := range homes(at) {
+		all = append(all, Sample{s.name, "view", encode(Home(s.home))})
+	}
 	for _, s := range forms() {
 		all = append(all, Sample{s.name, "view", encode(View(s.form))})
 	}
@@ -82,6 +85,12 @@ func contents(at time.Time) []contentSample {
 	add("line-needs-you", outbox.Line{Run: stem, Users: []string{"U024BE7LH"}, Groups: []string{"S0614TZR7"}, Text: "R12 needs you: review Clear our keys on demo."})
 	add("line-output", outbox.Line{Run: stem, Text: "Output of step 1, Is Redis well?", Code: "role:master\nused_memory:41943040\nmaxmemory:41943040\nconnected_clients:31"})
 	add("line-long-output", outbox.Line{Run: stem, Text: "Output of step 3, Whose keys are in there?", Code: strings.Repeat("prod_user:1234 <string> ttl=-1 & more\n", 400)})
+	var journal strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&journal, "12:00:%02d api-1 GET /api/v1/orders/%d 500 in %d ms\n", i/5, i, 20+i)
+	}
+	add("line-output-head", outbox.Line{Run: stem, Text: "Output of step 2 (Read the log).", Code: journal.String(), Lines: 10})
+	add("line-output-tail", outbox.Line{Run: stem, Text: "Output of step 2 (Read the log).", Code: journal.String(), Lines: 200, Tail: true})
 	add("line-hostile", outbox.Line{Users: []string{hostile}, Groups: []string{hostile}, Text: hostile, Code: hostile})
 	add("line-endless", outbox.Line{Users: repeat("U024BE7LH", 60), Text: endless, Code: endless})
 	add("line-empty", outbox.Line{})
@@ -95,6 +104,7 @@ func contents(at time.Time) []contentSample {
 	add("report-code", outbox.Report{Number: 16, Title: "Database health", Verdict: "pass", BodyMarkup: "Before\n```\n" + strings.Repeat("SELECT 1; -- &lt;idle&gt;\n", 300) + "```\nAfter"})
 
 	addAlerts(add, at)
+	addIncidents(add, at)
 
 	add("file", outbox.File{Run: stem, Name: "keys.txt", Title: "Output of step 3 of R12", Text: "prod_user:1\nprod_user:2\n"})
 
@@ -362,6 +372,12 @@ func addAlerts(add func(string, outbox.Content), at time.Time) {
 		},
 	}
 	add("alert-firing", firing)
+	own := firing
+	own.Group, own.Incident = "0123456789abcdef01234567", "INC-7"
+	add("alert-of-incident", own)
+	noted := firing
+	noted.Group, noted.Noted = own.Group, "INC-7"
+	add("alert-noted", noted)
 	resolved := firing
 	resolved.State, resolved.Ended = "resolved", at.Add(-time.Minute)
 	resolved.Alerts = []outbox.AlertLine{{Labels: "instance=cache-1:9121", State: "resolved", Since: at.Add(-4 * time.Minute)}}
@@ -426,4 +442,30 @@ func slicesOf[T any](n int, make1 func(int) T) []T {
 		all[i] = make1(i)
 	}
 	return all
+}
+
+// homes are pages of people.
+func homes(at time.Time) []struct {
+	name string
+	home outbox.Home
+} {
+	quiet := outbox.Home{User: "U024BE7LH", At: at, Sections: []outbox.HomeSection{
+		{Title: "Open incidents", Empty: "None. Quiet is good."}, {Title: "Waiting for you", Empty: "Nothing."},
+	}}
+	busy := outbox.Home{User: "U024BE7LH", At: at, Sections: []outbox.HomeSection{
+		{Title: "Open incidents", Items: []outbox.Item{{Name: "INC-7 API down", Detail: "SEV1 · Fixing · 12 min\nNext update: teams 03:19 UTC, users 2 min overdue", Command: "incident show INC-7", Label: "Show"}, {Name: "INC-8 · restricted", Detail: "Assessing"}}},
+		{Title: "Waiting for you", Items: []outbox.Item{{Name: "R12 Cache troubleshooting on demo", Detail: "Remove up to 41,220 keys? · until 03:29 UTC", Command: "runbook status R12", Label: "Show"}}},
+	}}
+	endless := outbox.Home{User: "U024BE7LH", At: at}
+	for range 6 {
+		s := outbox.HomeSection{Title: strings.Repeat("T", 400)}
+		for n := range 40 {
+			s.Items = append(s.Items, outbox.Item{Name: strings.Repeat("<!channel> ", 80), Detail: strings.Repeat("ä", 3000), Command: fmt.Sprint("x", n), Label: strings.Repeat("L", 200)})
+		}
+		endless.Sections = append(endless.Sections, s)
+	}
+	return []struct {
+		name string
+		home outbox.Home
+	}{{"home-quiet", quiet}, {"home-busy", busy}, {"home-endless", endless}}
 }

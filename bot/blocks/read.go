@@ -1,6 +1,7 @@
 package blocks
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -27,7 +28,7 @@ func Slash(cmd slack.SlashCommand, key string) commands.Request {
 		Key:   key,
 		Actor: person(cmd.TeamID, cmd.UserID, cmd.UserName),
 		Where: outbox.Conversation{Channel: cmd.ChannelID},
-		Line:  strings.TrimSpace(noun + " " + strings.TrimSpace(typed(cmd.Text))),
+		Line:  strings.TrimSpace(noun + " " + strings.TrimSpace(typed(cmd.Text))), Names: names(cmd.Text),
 	}
 }
 
@@ -45,8 +46,37 @@ func Mention(text, channel, thread, user, team, ts, botUser, key string) command
 		Key:   key,
 		Actor: person(team, user, ""),
 		Where: outbox.Conversation{Channel: channel, Thread: thread},
-		Line:  strings.TrimSpace(typed(text)),
+		Line:  strings.TrimSpace(typed(text)), Names: names(text), Message: ts,
 	}
+}
+
+// Callback ids of the shortcuts on messages, as the manifest has them.
+const (
+	ShortcutDeclare  = "incident_declare"
+	ShortcutTimeline = "incident_timeline"
+)
+
+// Shortcut reads a shortcut that somebody chose on a message. It returns false
+// for any that is not ours.
+func Shortcut(cb slack.InteractionCallback, key string) (commands.Request, bool) {
+	m := cb.Message
+	req := commands.Request{
+		Key: key, Actor: presser(cb), Where: outbox.Conversation{Channel: cb.Channel.ID, Thread: m.ThreadTimestamp}, Message: m.Timestamp,
+		Values: map[string]string{commands.ValueSaid: typed(m.Text), commands.ValueBy: m.User}, Names: names(m.Text),
+	}
+	switch cb.CallbackID {
+	case ShortcutDeclare:
+		req.Action = commands.ActionDeclareHere
+		if req.Where.Thread == "" {
+			req.Where.Thread = m.Timestamp // what is said about it belongs under the message
+		}
+	case ShortcutTimeline:
+		req.Action, req.Clicked = commands.ActionCapture, true
+		Quote(&req, m)
+	default:
+		return commands.Request{}, false
+	}
+	return req, cb.Channel.ID != "" && m.Timestamp != ""
 }
 
 // mention returns the index behind the first mention of the user, or -1.
@@ -83,12 +113,19 @@ func Click(cb slack.InteractionCallback, key string) (commands.Request, bool) {
 		req.Action, req.Subject = commands.ActionStop, a.Value
 	case strings.HasPrefix(id, idOffer):
 		req.Action, req.Subject = commands.ActionOffer, a.Value
+	case strings.HasPrefix(id, idLine) && a.Value == homeLine:
+		req.Action = commands.ActionHome
 	case strings.HasPrefix(id, idLine):
-		req.Line = a.Value
+		req.Line, req.Clicked = a.Value, true
 	default:
 		return commands.Request{}, false
 	}
 	return req, true
+}
+
+// Opened is somebody's look at the app's own page.
+func Opened(user, team, key string) commands.Request {
+	return commands.Request{Key: key, Actor: person(team, user, ""), Action: commands.ActionHome}
 }
 
 func presser(cb slack.InteractionCallback) access.Actor {
@@ -139,6 +176,24 @@ func typed(s string) string {
 	}
 	b.WriteString(unescaper.Replace(s))
 	return b.String()
+}
+
+// reference is how Slack marks people and channels up.
+var reference = regexp.MustCompile(`<([@#])([A-Z0-9]{1,20})(?:\|([^>|]*))?>`)
+
+// names are what the people and channels are called whose ids typed leaves in
+// the text; "" for those that Slack did not name.
+func names(s string) map[string]string {
+	var found map[string]string
+	for _, m := range reference.FindAllStringSubmatch(s, 100) {
+		if found == nil {
+			found = map[string]string{}
+		}
+		if found[m[2]] = ""; m[3] != "" {
+			found[m[2]] = m[1] + unescaper.Replace(m[3])
+		}
+	}
+	return found
 }
 
 var unescaper = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")

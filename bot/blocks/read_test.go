@@ -34,7 +34,11 @@ func TestSlash(t *testing.T) {
 		got := blocks.Slash(slack.SlashCommand{
 			Command: "/runbook", Text: text, TeamID: "T1", UserID: "U1", UserName: "ann", ChannelID: "C1",
 		}, "k")
-		want := commands.Request{Key: "k", Actor: ann, Where: outbox.Conversation{Channel: "C1"}, Line: want}
+		names := map[string]map[string]string{
+			"x owner=<@U2|ben> room=<#C9|ops>": {"U2": "@ben", "C9": "#ops"},
+			"x owner=<@U2>":                    {"U2": ""}, // for the worker to find out
+		}[text]
+		want := commands.Request{Key: "k", Actor: ann, Where: outbox.Conversation{Channel: "C1"}, Line: want, Names: names}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q:\n%s", text, diff)
 		}
@@ -58,7 +62,7 @@ func TestMention(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			tt.want.Key, tt.want.Where.Channel = "k", "C1"
+			tt.want.Key, tt.want.Where.Channel, tt.want.Message = "k", "C1", "1.000009"
 			tt.want.Actor = access.Actor{Kind: access.Person, Team: "T1", ID: "U1", Via: "slack"}
 			got := blocks.Mention(tt.text, "C1", tt.thread, "U1", "T1", "1.000009", "UBOT", "k")
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -135,9 +139,10 @@ func TestClick(t *testing.T) {
 		}}, []commands.Request{
 			{Action: commands.ActionStop, Subject: "run-1"},
 			{Action: commands.ActionOffer, Subject: "offer-1"}, {Action: commands.ActionOffer, Subject: "offer-3"},
+			{Line: "incident from R12", Clicked: true},
 		}},
 		{"a list", outbox.Answer{Items: []outbox.Item{{Name: "a", Command: "runbook a", Label: "Run"}, {Name: "b"}, {Name: "c", Command: "runbook c"}}},
-			[]commands.Request{{Line: "runbook a"}, {Line: "runbook c"}}},
+			[]commands.Request{{Line: "runbook a", Clicked: true}, {Line: "runbook c", Clicked: true}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

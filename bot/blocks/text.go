@@ -149,6 +149,16 @@ func user(id string) string {
 	return esc(line(id, 80))
 }
 
+var channelID = regexp.MustCompile(`^[CG][A-Z0-9]{1,20}$`)
+
+// channel links to a channel; what is no channel's id is shown as it is.
+func channel(id string) string {
+	if channelID.MatchString(id) {
+		return "<#" + id + ">"
+	}
+	return esc(line(id, 80))
+}
+
 // group names a configured group; a user group's id mentions its members.
 func group(name string) string {
 	if groupID.MatchString(name) {

@@ -1,0 +1,130 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"opsbot/incidents"
+	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
+)
+
+// incident does what a line about incidents asks for; values come from its
+// form, nil if there was none.
+func (r *Router) incident(ctx context.Context, req Request, line string, values map[string]string) (Reply, error) {
+	if r.Incidents == nil {
+		return Reply{}, fault.New(fault.Conflict, "This opsbot keeps no incidents.")
+	}
+	o, err := ParseOrder(line)
+	if err != nil {
+		return Reply{}, err
+	}
+	if values != nil {
+		if err := o.fill(values); err != nil {
+			return Reply{}, err
+		}
+	}
+	if o.Verb != orderRun { // whose parameters are no text
+		o.Rest = req.Named(o.Rest)
+	}
+	switch o.Verb {
+	case orderDeclare:
+		return r.declare(ctx, req, o, values)
+	case orderFrom:
+		return r.declareFrom(ctx, req, o)
+	case orderAlert:
+		return r.alert(ctx, req, o)
+	case orderList:
+		return answered(r.incidents(ctx, req, o))
+	case orderStats:
+		return r.stats(ctx, req, o)
+	case orderHelp:
+		a := incidentHelp(req, o.Rest)
+		return Reply{Answer: &a}, nil
+	}
+	i, reply, err := r.which(ctx, req, o, line)
+	if err != nil || i == nil {
+		return reply, err
+	}
+	reply, err = r.order(ctx, req, o, i, values != nil)
+	var refusal *incidents.Refusal
+	if errors.As(err, &refusal) && len(refusal.Missing) > 0 {
+		a := refusalAnswer(refusal)
+		return Reply{Answer: &a}, nil
+	}
+	if err == nil && reply.Form != nil {
+		reply.Form.Where = req.Where
+	}
+	return reply, err
+}
+
+func answered(a outbox.Answer, err error) (Reply, error) {
+	if err != nil {
+		return Reply{}, err
+	}
+	return Reply{Answer: &a}, nil
+}
+
+// refusalAnswer lists what is missing, each with the button that provides it.
+func refusalAnswer(r *incidents.Refusal) outbox.Answer {
+	a := outbox.Answer{Tone: "error", Text: r.Message}
+	for _, m := range r.Missing {
+		it := outbox.Item{Name: orOther(m.What, m.Label)}
+		if m.Fix != "" {
+			it.Command, it.Label = NounIncident+" "+m.Fix, m.Label
+		}
+		a.Items = append(a.Items, it)
+	}
+	return a
+}
+
+func orOther(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// which finds the incident that an order is about: the one it names, else the
+// one whose room this is, else the only open one. If that is not clear, the
+// reply says what there is.
+func (r *Router) which(ctx context.Context, req Request, o Order, line string) (*incidents.Incident, Reply, error) {
+	if o.Ref != 0 {
+		i, err := r.Incidents.Find(ctx, o.Ref)
+		return i, Reply{}, err
+	}
+	i, err := r.Incidents.At(ctx, req.Where)
+	if !errors.Is(err, incidents.ErrNone) {
+		return i, Reply{}, err
+	}
+	list, err := r.Incidents.List(ctx, incidents.Query{Active: true})
+	if err == nil && len(list) == 0 {
+		list, err = r.Incidents.List(ctx, incidents.Query{Open: true})
+	}
+	switch {
+	case err != nil:
+		return nil, Reply{}, err
+	case len(list) == 0:
+		return nil, Reply{}, fault.New(fault.NotFound, "No incident is open.").Hinted("%s declares one.", orderUsage(req, "declare TITLE"))
+	case len(list) == 1:
+		return list[0], Reply{}, nil
+	}
+	a := outbox.Answer{Text: fmt.Sprintf("%d incidents are open. Which one?", len(list))}
+	_, rest := term(line)
+	for _, i := range list {
+		row := incidentRow(i, r.now())
+		row.Command, row.Label = NounIncident+" "+i.Ref()+" "+rest, i.Ref()
+		a.Items = append(a.Items, row)
+	}
+	return nil, Reply{Answer: &a}, nil
+}
+
+// orderUsage writes an order as the person would have to type it where they are.
+func orderUsage(req Request, order string) string {
+	prefix := "/" + NounIncident
+	if req.Where.Thread != "" {
+		prefix = "@opsbot " + NounIncident
+	}
+	return prefix + " " + order
+}
