@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"opsbot/commands"
+	"opsbot/incidents"
 	"opsbot/internal/access"
 	"opsbot/internal/config"
 	"opsbot/internal/fault"
@@ -25,6 +29,8 @@ import (
 type app struct {
 	library *runbooks.Library
 	engine  *engine.Engine
+	tracker *incidents.Tracker
+	router  *commands.Router
 	systems *systems
 }
 
@@ -52,13 +58,18 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 		return nil, err
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &app{
-		library: library, systems: systems,
+	tracker := newTracker(cfg, db, people, log)
+	out := &app{
+		library: library, systems: systems, tracker: tracker,
 		engine: engine.New(engine.Options{
 			Store: db.Runs(), Schedules: db.Schedules(), Deployments: db.Deployments(), Library: library, Catalog: catalog, Environments: systems.environments,
-			People: people, Policy: policyOf(cfg), Log: log, Observe: c.observe,
+			People: people, Policy: policyOf(cfg), Guardian: commands.Guardian{Incidents: tracker}, Log: log, Observe: c.observe,
 		}),
-	}, nil
+	}
+	out.router = &commands.Router{
+		Runs: out.engine, Incidents: tracker, Postmortems: db.Postmortems(), Pages: db.Parcels(), Pagers: slices.Sorted(maps.Keys(cfg.Pagers)),
+	}
+	return out, nil
 }
 
 func (a *app) Close() error { return a.systems.Close() }
@@ -85,6 +96,10 @@ func policyOf(cfg *config.Config) access.Policy {
 	}
 	if n := cfg.Policy.Review.DestructiveCritical; n != nil {
 		p.Review.DestructiveCritical = *n
+	}
+	p.Approvers = cfg.Policy.Review.By
+	if g := cfg.Policy.BreakGlass; g != nil {
+		p.Glass = &access.Glass{By: g.By, Channel: g.Channel}
 	}
 	return p
 }
@@ -173,13 +188,13 @@ func (c *common) atLocalDesk(ctx context.Context, cfg *config.Config, db *store.
 	defer a.Close()
 	who := identities{unix: cfg.Identities.Unix}
 	actor, why := who.self()
-	d := &localDesk{a.engine, actor, why}
+	d := &localDesk{a.engine, a.tracker, a.router, actor, why}
 	if !acts {
 		return work(ctx, d)
 	}
 	services := []service{{"database", db.Serve}, {"engine", a.engine.Serve}}
 	if file, lite := strings.CutPrefix(cfg.Database, "sqlite:"); lite {
-		if control, err := listenControl(store.Socket(file), a.engine, who); err == nil {
+		if control, err := listenControl(store.Socket(file), a.engine, a.tracker, a.router, who); err == nil {
 			services = append(services, service{"control socket", control.Serve})
 		} else {
 			log.Warn("no other terminal can work with this one", "error", err)

@@ -25,6 +25,7 @@ func TestUnreachableRedis(t *testing.T) {
 	nowhere := l.Addr().String()
 	l.Close()
 	h := newHouse(t)
+	h.byHand()
 	h.edit(h.ill.RedisURL(), "redis://"+nowhere+"/0")
 	h.serve()
 	h.slash("ann", "/runbook cache-fix window=5s")
@@ -136,6 +137,7 @@ func TestBrokenHouse(t *testing.T) {
 func TestSecondBotOnTheSameFile(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.byHand()
 	h.serve()
 	code, _, errs := h.opsbot("", "serve")
 	if code != exitUnreachable || !strings.Contains(errs, "opsbot.db is in use by another opsbot process. Stop that process first") {
@@ -152,6 +154,7 @@ func TestSecondBotOnTheSameFile(t *testing.T) {
 func TestDatabaseGoesAway(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.byHand()
 	direct := storetest.Postgres(t)
 	u, err := url.Parse(direct)
 	if err != nil {

@@ -119,22 +119,25 @@ func demo(ctx context.Context, c *common, addr, project string) (ended error) {
 }
 
 // writeDemoConfig puts opsbot.yaml and what it refers to into dir. environment
-// is an entry of environments; "" is one of the patient in the process.
+// is an entry of environments; "" is one of the patient in the process, which is
+// nil where the environment needs nothing of it.
 func writeDemoConfig(dir string, w *workspace, ill *patient.Patient, environment string) (file string, err error) {
 	account := "nobody"
 	if u, err := user.Current(); err == nil {
 		account = u.Username
 	}
+	values := map[string]string{"Account": account, "Slack": w.url() + "/api/", "Environment": environment}
+	files := map[string]string{"bot-token": w.sim.BotToken(), "app-token": w.sim.AppToken()}
+	if ill != nil {
+		values["Redis"], values["API"] = ill.RedisURL(), ill.APIURL()
+		files["api-token"], files["warm-users.txt"] = ill.Token(), strings.Join(ill.Users(), "\n")+"\n"
+	}
 	var text bytes.Buffer
-	if err := template.Must(template.New("").Parse(demoConfig)).Execute(&text, map[string]string{
-		"Account": account, "Slack": w.url() + "/api/", "Redis": ill.RedisURL(), "API": ill.APIURL(), "Environment": environment,
-	}); err != nil {
+	if err := template.Must(template.New("").Parse(demoConfig)).Execute(&text, values); err != nil {
 		return "", fmt.Errorf("write the demo's configuration: %w", err)
 	}
-	for name, content := range map[string]string{
-		"opsbot.yaml": text.String(), "bot-token": w.sim.BotToken(), "app-token": w.sim.AppToken(),
-		"api-token": ill.Token(), "warm-users.txt": strings.Join(ill.Users(), "\n") + "\n",
-	} {
+	files["opsbot.yaml"] = text.String()
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return "", fmt.Errorf("write the demo's configuration: %w", err)
 		}

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"time"
 
+	"opsbot/commands"
+	"opsbot/incidents"
+	"opsbot/incidents/stats"
 	"opsbot/internal/access"
 	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
@@ -28,6 +32,15 @@ type desk interface {
 	// Deployments are what was put into service, newest first.
 	Deployments(ctx context.Context, q deployment.Query) ([]deployment.Deployment, error)
 	Deployment(ctx context.Context, ref string) (*deployment.Deployment, error)
+	// Incidents are newest first; Incident is all that is kept of one.
+	Incidents(ctx context.Context, q incidents.Query) ([]*incidents.Incident, error)
+	Incident(ctx context.Context, number int64) (*incidents.Record, error)
+	// Paper is an incident's post-mortem, or its whole record for scripts.
+	Paper(ctx context.Context, o paperOrder) (outbox.File, error)
+	// Upload takes a whole post-mortem that somebody wrote elsewhere.
+	Upload(ctx context.Context, o uploadOrder) (string, error)
+	// Figures say how long the incidents took that were declared since a time.
+	Figures(ctx context.Context, since time.Time) (stats.Table, error)
 	// Output is everything that an attempt of a run wrote.
 	Output(ctx context.Context, run string, seq int) (string, error)
 }
@@ -41,6 +54,19 @@ type startOrder struct {
 	Key         string            `json:"key"` // makes a repeated request one run
 }
 
+// A paperOrder asks for a file about an incident.
+type paperOrder struct {
+	Number int64  `json:"number"`
+	Format string `json:"format"` // md or json
+}
+
+// An uploadOrder hands in a post-mortem.
+type uploadOrder struct {
+	Number int64  `json:"number"`
+	Text   string `json:"text"`
+	Key    string `json:"key"` // makes a repeated request one version
+}
+
 // A controlOrder steers a run.
 type controlOrder struct {
 	Verb string `json:"verb"`
@@ -51,9 +77,11 @@ type controlOrder struct {
 
 // localDesk works on an engine of this process, as one actor.
 type localDesk struct {
-	engine *engine.Engine
-	actor  access.Actor // zero: may only look
-	why    string       // why the actor may only look
+	engine  *engine.Engine
+	tracker *incidents.Tracker
+	router  *commands.Router
+	actor   access.Actor // zero: may only look
+	why     string       // why the actor may only look
 }
 
 func (d *localDesk) Whoami(context.Context) (access.Actor, error) {
@@ -123,6 +151,55 @@ func (d *localDesk) Deployments(ctx context.Context, q deployment.Query) ([]depl
 
 func (d *localDesk) Deployment(ctx context.Context, ref string) (*deployment.Deployment, error) {
 	return d.engine.Deployment(ctx, ref)
+}
+
+func (d *localDesk) Incidents(ctx context.Context, q incidents.Query) ([]*incidents.Incident, error) {
+	list, err := d.tracker.List(ctx, q)
+	for n, i := range list {
+		if !i.Open(d.actor) {
+			list[n] = &incidents.Incident{Number: i.Number, Title: "(restricted)", Severity: i.Severity, State: i.State, Security: true, Declared: i.Declared}
+		}
+	}
+	return list, err
+}
+
+func (d *localDesk) Incident(ctx context.Context, number int64) (*incidents.Record, error) {
+	return d.tracker.Record(ctx, number, d.actor)
+}
+
+func (d *localDesk) Paper(ctx context.Context, o paperOrder) (outbox.File, error) {
+	i, err := d.tracker.Find(ctx, o.Number)
+	if err != nil {
+		return outbox.File{}, err
+	}
+	return d.router.Export(ctx, d.actor, i, o.Format)
+}
+
+func (d *localDesk) Upload(ctx context.Context, o uploadOrder) (string, error) {
+	actor, err := d.Whoami(ctx)
+	if err != nil {
+		return "", err
+	}
+	i, err := d.tracker.Find(ctx, o.Number)
+	if err != nil {
+		return "", err
+	}
+	reply, err := d.router.Upload(ctx, commands.Request{Key: o.Key, Actor: actor}, i, o.Text)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range reply.Notices {
+		if p, ok := n.Content.(outbox.Prompt); ok {
+			if err := d.tracker.Report(ctx, i.ID, n.Key, p); err != nil {
+				return "", err
+			}
+		}
+	}
+	return "The post-mortem of " + i.Ref() + " is saved.", nil
+}
+
+func (d *localDesk) Figures(ctx context.Context, since time.Time) (stats.Table, error) {
+	return d.router.Measured(ctx, since)
 }
 
 func (d *localDesk) Output(ctx context.Context, run string, seq int) (string, error) {

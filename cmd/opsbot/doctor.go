@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"slices"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"opsbot/bot"
 	"opsbot/internal/config"
 	"opsbot/internal/fault"
 	"opsbot/runbooks"
@@ -39,7 +41,10 @@ func newDoctor(c *common) *cobra.Command {
 		Short: "Look at every configured system: is it reachable, which one is it, what is missing",
 		Long: `Look at every connection of every environment as opsbot would: that its secret
 resolves, that the system answers, which very system it is, and what opsbot
-needs there. Nothing is changed.
+needs there. With Slack's tokens set, also whether the installed app has the
+scopes that this version needs; with an app configuration token
+(SLACK_CONFIG_TOKEN), also its events, commands and shortcuts. Nothing is
+changed.
 
 Exit code: 0 all is well, 1 something would not work, 2 wrong usage,
 3 a system could not be reached.`,
@@ -61,7 +66,7 @@ Exit code: 0 all is well, 1 something would not work, 2 wrong usage,
 
 // doctor examines all connections and prints what it found.
 func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool) error {
-	found := []finding{}
+	found := examineSlack(ctx, cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Environments)) {
 		conns := cfg.Environments[name].Connections
 		for _, alias := range slices.Sorted(maps.Keys(conns)) {
@@ -88,6 +93,38 @@ func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool)
 		return exit{code: code}
 	}
 	return nil
+}
+
+// examineSlack looks whether the installed app has what this version needs.
+// Without tokens there is nothing to look at.
+func examineSlack(ctx context.Context, cfg *config.Config) []finding {
+	if cfg.Slack.BotToken.IsZero() || cfg.Slack.AppToken.IsZero() {
+		return []finding{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	f := finding{Environment: "-", Connection: "slack", Kind: "slack", Check: "app"}
+	a, err := slackAccess(ctx, cfg)
+	if err == nil {
+		a.Log = slog.New(slog.DiscardHandler)
+		var w *bot.Workspace
+		if w, err = bot.NewWorkspace(a); err == nil {
+			defer w.Close()
+			err = w.CheckInstallation(ctx)
+		}
+	}
+	if err != nil {
+		f.Says, f.code = describe(err), exitFailed
+		if fault.KindOf(err) == fault.Unavailable {
+			f.code = exitUnreachable
+		}
+		return []finding{f}
+	}
+	f.OK, f.Says = true, "the app has everything that this version's manifest asks for"
+	if cfg.Slack.ConfigToken.IsZero() {
+		f.Says = "the app has all scopes of this version's manifest; to compare its events and commands, too, set SLACK_CONFIG_TOKEN"
+	}
+	return []finding{f}
 }
 
 // examine looks at one connection.

@@ -52,6 +52,7 @@ func TestSlackIsUnwellInMidRun(t *testing.T) {
 func TestSlackTakesNothingForAWhile(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.byHand()
 	stop := h.serve()
 	h.answer("ann", func() { h.slash("ann", "/runbook") })
 	for _, method := range []string{"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url", "views.open"} {
@@ -104,6 +105,7 @@ func TestDeliveredTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
+			h.byHand()
 			stop := h.serve()
 			misbehave(h)
 			// By mention, which is an event: what Slack delivers again.

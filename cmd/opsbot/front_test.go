@@ -110,12 +110,10 @@ func (h *house) removals() (stats string) {
 func poll(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
+	for pause := 10 * time.Millisecond; !done(); pause = min(2*pause, 500*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}
-		<-tick.C
+		time.Sleep(pause)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"opsbot/internal/fault"
 )
 
+// readyWithin bounds all checks of /readyz together.
+const readyWithin = 3 * time.Second
+
 // A check says whether one thing that serving needs is there; its error is
 // the reason shown by /readyz.
 type check struct {
@@ -44,13 +47,16 @@ func newHealthServer(l net.Listener, registry *prometheus.Registry, checks []che
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 		defer cancel()
 		ready, reasons := true, map[string]string{}
 		for _, c := range checks {
 			reasons[c.name] = "ok"
 			if err := c.run(ctx); err != nil {
 				ready, reasons[c.name] = false, describe(err)
+				if errors.Is(err, context.DeadlineExceeded) {
+					reasons[c.name] = fmt.Sprintf("The %s does not answer within %s.", c.name, readyWithin)
+				}
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")

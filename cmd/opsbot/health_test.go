@@ -64,6 +64,7 @@ func TestHealth(t *testing.T) {
 		`opsbot_slack_connected 1`, `opsbot_slack_ack_seconds_count{type="slash_commands"} 1`, `opsbot_slack_envelopes_total{result="recorded",type="slash_commands"} 1`,
 		`opsbot_slack_calls_total{answer="ok",method="auth.test"}`, "go_goroutines ", "process_resident_memory_bytes ",
 		"opsbot_database_up 1", "opsbot_inbox_depth 0", "opsbot_outbox_lag_seconds ", `opsbot_runs{state="waiting"} 0`, `opsbot_approvals_waiting{kind="review"} 0`,
+		`opsbot_incident_update_overdue_seconds{audience="teams"} 0`, `opsbot_incident_measured{measure="ttr",severity="all"} 0`,
 		`opsbot_schedule_firings_last_day{outcome="not_run"} 0`, "opsbot_schedule_overdue_seconds 0",
 	} {
 		if !strings.Contains(figures, want) {

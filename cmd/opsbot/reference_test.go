@@ -16,7 +16,7 @@ import (
 	"opsbot/runbooks"
 )
 
-var update = flag.Bool("update", false, "write docs/reference")
+var update = flag.Bool("update", false, "write docs/reference, and the golden files in testdata")
 
 // The reference is made from what the parser and the actions declare. After a
 // change: go test ./cmd/opsbot -run TestReference -update

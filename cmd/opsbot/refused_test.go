@@ -66,6 +66,7 @@ func TestBadLinesChangeNothing(t *testing.T) {
 func TestMissingValueIsAskedFor(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.byHand()
 	h.serve()
 	for line, want := range map[string]string{
 		"/runbook help":           "/runbook stop RUN [why] — end a run; pause and resume work alike",

@@ -176,7 +176,7 @@ Start with:  opsbot demo`,
 	root.PersistentFlags().StringVar(&c.database, "database", "", "database `URL`: sqlite:PATH or postgres://… (default sqlite:opsbot.db)")
 	root.AddCommand(
 		newDemo(c), newPatient(c), newServe(c), newRun(c), newRuns(c), newLocks(c), newLint(c), newTest(c), newShow(c), newSchema(c),
-		newSchedule(c), newDeployments(c),
+		newSchedule(c), newDeployments(c), newIncidents(c), newAudit(c),
 		newSlacksim(c), newBlocks(c), newManifest(c), newDoctor(c), newHealthcheck(c), newVersion(c),
 	)
 	return root

@@ -47,8 +47,14 @@ func newRuns(c *common) *cobra.Command {
 	list.Flags().IntVar(&query.Limit, "limit", 20, "at most so many (1 to 200)")
 
 	cmd.AddCommand(list,
-		c.onRun("show RUN", "Show a run: its steps, questions and result", false, func(ctx context.Context, d desk, given []string) error {
-			return showRun(ctx, c.std, d, given[0], output)
+		c.onRun("show RUN [STEP]", "Show a run: its steps, questions and result; or all that a step wrote", false, func(ctx context.Context, d desk, given []string) error {
+			switch len(given) {
+			case 1:
+				return showRun(ctx, c.std, d, given[0], output)
+			case 2:
+				return showOutput(ctx, c.std, d, given[0], given[1], output)
+			}
+			return usage("one run and one step. Usage: opsbot runs show RUN [STEP]")
 		}),
 		c.onRun("attach RUN", "Follow a run in this terminal, with its questions", true, func(ctx context.Context, d desk, given []string) error {
 			return newTerminal(c, d, false).follow(ctx, given[0])
@@ -183,6 +189,61 @@ func showRun(ctx context.Context, std Streams, d desk, ref, output string) error
 	con.say("R%d %s. %s", run.Number, run.State, run.Outcome)
 	if text := reportText(view); text != "" {
 		con.say("\n%s", text)
+	}
+	return nil
+}
+
+// An attemptLine is one attempt of a step with all that it wrote.
+type attemptLine struct {
+	Attempt int       `json:"attempt"`
+	Item    int       `json:"item,omitempty"`
+	For     string    `json:"for"`
+	State   string    `json:"state"`
+	Status  string    `json:"status,omitempty"`
+	At      time.Time `json:"at"`
+	Found   string    `json:"found,omitempty"`
+	Fault   string    `json:"fault,omitempty"`
+	Output  string    `json:"output"`
+}
+
+// showOutput writes what every attempt of a step wrote.
+func showOutput(ctx context.Context, std Streams, d desk, ref, step, output string) error {
+	view, err := d.View(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var lines []attemptLine
+	for _, a := range view.Run.Attempts {
+		if a.Step != step {
+			continue
+		}
+		text, err := d.Output(ctx, view.Run.ID, a.Seq)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, attemptLine{a.Number, a.Item, a.Purpose, string(a.State), string(a.Status), a.IntentAt.UTC(), a.Found, a.Fault, text})
+	}
+	if len(lines) == 0 {
+		f := fault.New(fault.NotFound, "R%d has not come to a step %q.", view.Run.Number, step)
+		var ids []string
+		for _, s := range view.Card.Steps {
+			ids = append(ids, s.ID)
+		}
+		return f.Hinted("Its steps are %s.", strings.Join(ids, ", "))
+	}
+	if output == "json" {
+		return writeJSON(std.Out, lines)
+	}
+	for _, l := range lines {
+		what := fmt.Sprintf("%s, attempt %d", step, l.Attempt)
+		if l.Item > 0 {
+			what += fmt.Sprintf(" (element %d)", l.Item)
+		}
+		fmt.Fprintf(std.Err, "%s at %s: %s %s\n", what, stamp(l.At), l.State, l.Status)
+		fmt.Fprint(std.Out, l.Output)
+		if l.Output != "" && !strings.HasSuffix(l.Output, "\n") {
+			fmt.Fprintln(std.Out)
+		}
 	}
 	return nil
 }

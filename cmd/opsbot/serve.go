@@ -9,6 +9,7 @@ import (
 
 	"opsbot/bot"
 	"opsbot/commands"
+	"opsbot/incidents"
 	"opsbot/internal/config"
 	"opsbot/internal/fault"
 	"opsbot/internal/store"
@@ -55,8 +56,24 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		return err
 	}
 	defer a.Close()
+	registry.MustRegister(newIncidentFigures(a.router, log))
 
-	services := []service{{"database", db.Serve}}
+	office, dispatcher, err := newOffice(ctx, cfg, db, a.tracker, log)
+	if err != nil {
+		return err
+	}
+
+	link := func(ctx context.Context, i *incidents.Incident) string {
+		thread, err := a.tracker.Thread(ctx, i)
+		if err != nil {
+			log.Warn("find an incident's thread", "incident", i.Ref(), "error", err)
+			return ""
+		}
+		return workspace.Permalink(ctx, thread)
+	}
+	a.router.Link, office.Link = link, link
+
+	services := []service{{"database", db.Serve}, {"dispatcher", dispatcher.Serve}}
 	if cfg.HTTP.Addr != "" {
 		l, err := listen(cfg.HTTP.Addr)
 		if err != nil {
@@ -70,6 +87,7 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		if webhook != nil {
 			health.mux.Handle(webhookPath, webhook)
 		}
+		statusFeed(cfg, db, log).Register(health.mux)
 		services = append(services, service{"health", health.Serve})
 		log.Info("answering health checks", "addr", l.Addr().String())
 	} else if !cfg.HTTP.WebhookToken.IsZero() {
@@ -78,16 +96,17 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 	services = append(services, service{"engine", a.engine.Serve}, service{"schedules", a.engine.ServeSchedules})
 	file, lite := strings.CutPrefix(cfg.Database, "sqlite:")
 	if lite {
-		if control, err := listenControl(store.Socket(file), a.engine, identities{unix: cfg.Identities.Unix}); err == nil {
+		if control, err := listenControl(store.Socket(file), a.engine, a.tracker, a.router, identities{unix: cfg.Identities.Unix}); err == nil {
 			services = append(services, service{"control socket", control.Serve})
 		} else {
 			log.Warn("opsbot run, runs and locks cannot reach this process", "error", err)
 		}
 	}
+	services = append(services, service{"incidents", a.tracker.Serve}, service{"outreach", office.Serve})
 	edge := bot.New(bot.Options{
 		Workspace: workspace, Inbox: db.Inbox(), Outbox: db.Outbox(),
-		Handler: &commands.Router{Runs: a.engine}, Alone: lite, Log: log,
-		Mentions: bot.Mentions{Directory: people, Handles: usergroups(cfg)},
+		Handler: a.router, Alone: lite, Log: log,
+		Mentions: bot.Mentions{Directory: people, Handles: usergroups(cfg)}, Rooms: commands.Rooms{Incidents: a.tracker, Runs: a.engine},
 	})
 	services = append(services, service{"slack", edge.Serve})
 	log.Info("opsbot starts", "version", versionText(), "runbooks", len(a.library.All()), "environments", len(cfg.Environments))
@@ -111,12 +130,18 @@ func slackAccess(ctx context.Context, cfg *config.Config) (bot.Access, error) {
 		return bot.Access{}, fault.New(fault.Invalid, "The app token: %s.", err)
 	}
 	a := bot.Access{BotToken: botToken, AppToken: appToken, APIURL: cfg.Slack.APIURL, OpsChannel: cfg.Slack.OpsChannel}
+	if !cfg.Slack.ConfigToken.IsZero() {
+		if a.ConfigToken, err = cfg.Slack.ConfigToken.Resolve(ctx); err != nil {
+			return bot.Access{}, fault.New(fault.Invalid, "The configuration token: %s.", err)
+		}
+	}
 	if a.OpsChannel == "" {
 		a.OpsChannel = "#ops"
 	}
 	if ch := cfg.Slack.IncidentChannel; ch != "" {
 		a.Channels = []string{ch}
 	}
+	a.Channels = append(a.Channels, cfg.Status.Channels...)
 	return a, nil
 }
 

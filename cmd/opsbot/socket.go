@@ -12,9 +12,13 @@ import (
 	"os"
 	"time"
 
+	"opsbot/commands"
+	"opsbot/incidents"
+	"opsbot/incidents/stats"
 	"opsbot/internal/access"
 	"opsbot/internal/deployment"
 	"opsbot/internal/fault"
+	"opsbot/internal/outbox"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
 )
@@ -35,12 +39,14 @@ type peerKey struct{}
 type controlServer struct {
 	listener net.Listener
 	engine   *engine.Engine
+	tracker  *incidents.Tracker
+	router   *commands.Router
 	who      identities
 }
 
 // listenControl opens the socket, readable by this account alone. A socket
 // left by a dead owner is replaced: the caller holds the database's lock.
-func listenControl(path string, e *engine.Engine, who identities) (*controlServer, error) {
+func listenControl(path string, e *engine.Engine, t *incidents.Tracker, r *commands.Router, who identities) (*controlServer, error) {
 	if len(path) > maxSocketPath {
 		return nil, fault.New(fault.Invalid, "The path of the control socket has %d bytes; systems allow %d: %s.", len(path), maxSocketPath, path).
 			Hinted("Move the database to a shorter path.")
@@ -56,7 +62,7 @@ func listenControl(path string, e *engine.Engine, who identities) (*controlServe
 		l.Close()
 		return nil, fmt.Errorf("protect the control socket: %w", err)
 	}
-	return &controlServer{l, e, who}, nil
+	return &controlServer{l, e, t, r, who}, nil
 }
 
 // Serve answers terminals until ctx is done.
@@ -78,6 +84,15 @@ func (s *controlServer) Serve(ctx context.Context) error {
 	route(mux, s, "deployment", func(ctx context.Context, d desk, ref string) (*deployment.Deployment, error) {
 		return d.Deployment(ctx, ref)
 	})
+	route(mux, s, "incidents", func(ctx context.Context, d desk, q incidents.Query) ([]*incidents.Incident, error) {
+		return d.Incidents(ctx, q)
+	})
+	route(mux, s, "incident", func(ctx context.Context, d desk, number int64) (*incidents.Record, error) {
+		return d.Incident(ctx, number)
+	})
+	route(mux, s, "paper", func(ctx context.Context, d desk, o paperOrder) (outbox.File, error) { return d.Paper(ctx, o) })
+	route(mux, s, "upload", func(ctx context.Context, d desk, o uploadOrder) (string, error) { return d.Upload(ctx, o) })
+	route(mux, s, "figures", func(ctx context.Context, d desk, since time.Time) (stats.Table, error) { return d.Figures(ctx, since) })
 	route(mux, s, "output", func(ctx context.Context, d desk, o outputOrder) (string, error) { return d.Output(ctx, o.Run, o.Seq) })
 
 	srv := &http.Server{
@@ -136,7 +151,7 @@ func route[In, Out any](mux *http.ServeMux, s *controlServer, verb string, work 
 				return out, fault.New(fault.Invalid, "The request to the running opsbot cannot be read.").Hinted("Are both of the same version?").Because(err)
 			}
 			actor, why := s.who.actor(uid)
-			return work(r.Context(), &localDesk{s.engine, actor, why}, in)
+			return work(r.Context(), &localDesk{s.engine, s.tracker, s.router, actor, why}, in)
 		}()
 		if err == nil {
 			a.Result, err = json.Marshal(out)
@@ -246,6 +261,26 @@ func (d *socketDesk) Deployments(ctx context.Context, q deployment.Query) (list 
 
 func (d *socketDesk) Deployment(ctx context.Context, ref string) (one *deployment.Deployment, err error) {
 	return one, d.call(ctx, "deployment", ref, &one)
+}
+
+func (d *socketDesk) Incidents(ctx context.Context, q incidents.Query) (list []*incidents.Incident, err error) {
+	return list, d.call(ctx, "incidents", q, &list)
+}
+
+func (d *socketDesk) Incident(ctx context.Context, number int64) (r *incidents.Record, err error) {
+	return r, d.call(ctx, "incident", number, &r)
+}
+
+func (d *socketDesk) Paper(ctx context.Context, o paperOrder) (f outbox.File, err error) {
+	return f, d.call(ctx, "paper", o, &f)
+}
+
+func (d *socketDesk) Upload(ctx context.Context, o uploadOrder) (said string, err error) {
+	return said, d.call(ctx, "upload", o, &said)
+}
+
+func (d *socketDesk) Figures(ctx context.Context, since time.Time) (t stats.Table, err error) {
+	return t, d.call(ctx, "figures", since, &t)
 }
 
 func (d *socketDesk) Output(ctx context.Context, run string, seq int) (text string, err error) {

@@ -17,7 +17,7 @@ func TestCacheFix(t *testing.T) {
 	before := h.strangers()
 
 	h.slash("ann", "/runbook")
-	h.find("UANN", "cache-fix", "Cache troubleshooting", "emergency-restart")
+	h.find("UANN", "cache-fix", "Cache troubleshooting", "more, which cannot run here", "emergency-restart")
 
 	h.slash("ann", "/runbook cache-fix window=5s")
 	card := h.find("UANN", "Cache troubleshooting", "Is Redis well?")

@@ -29,12 +29,12 @@ func openMetrics(ctx context.Context, c config.Connection, beside map[string]run
 		from.Queries[name] = q.SQL
 	}
 	if s := c.ScrapeService; s != nil {
-		from.Replicas = func(ctx context.Context) ([]string, error) {
+		from.Replicas = func(ctx context.Context, color string) ([]string, error) {
 			conn, ok := beside[s.Docker].Conn.(*docker.Conn)
 			if !ok {
 				return nil, fmt.Errorf("the connection %s with the service to scrape is no Docker connection", s.Docker)
 			}
-			list, err := conn.Addresses(ctx, s.Service, s.Port)
+			list, err := conn.Addresses(ctx, s.Service, color, s.Port)
 			for i := range list {
 				list[i] = "http://" + list[i] + cmp.Or(s.Path, "/metrics")
 			}

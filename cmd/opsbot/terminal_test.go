@@ -201,6 +201,7 @@ func TestDryRunInATerminal(t *testing.T) {
 func TestStrangersMayOnlyLook(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.byHand()
 	h.giveAccountTo("somebody_else")
 	h.serve()
 	h.slash("ann", "/runbook emergency-restart service=api")

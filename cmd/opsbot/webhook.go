@@ -29,7 +29,7 @@ const (
 )
 
 // alertWebhook takes what Alertmanager reports and shows it in Slack, with the
-// runbooks that it suggests. It starts nothing.
+// runbooks that it suggests. It starts nothing, and declares nothing.
 type alertWebhook struct {
 	token  string
 	board  alert.Board
@@ -90,7 +90,7 @@ func (h *alertWebhook) take(w http.ResponseWriter, r *http.Request) (status int,
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), webhookWithin)
 	defer cancel()
-	if _, err := h.board.Tell(ctx, alert.Report{Group: g.ID(), Firing: g.Firing(), Onsets: g.Onsets(), Content: h.card(g)}); err != nil {
+	if _, err := h.board.Tell(ctx, alert.Report{Group: g.ID(), Firing: g.Firing(), Onsets: g.Onsets(), Card: h.card(g)}); err != nil {
 		return http.StatusServiceUnavailable, fault.New(fault.Unavailable, "The report could not be recorded.").Because(err)
 	}
 	return http.StatusOK, nil

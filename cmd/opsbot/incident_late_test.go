@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"opsbot/internal/slacksim"
+)
+
+// standing lists what the bot has said in the thread, and has not taken back,
+// that shows a text.
+func (h *house) standing(head slacksim.Message, text string) (list []slacksim.Message) {
+	h.t.Helper()
+	for _, m := range h.sim.Thread(room, head.TS, "UANN")[1:] {
+		if m.FromApp() && !m.Deleted && shows(m, []string{text}) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// Nobody accepts command: first whoever acts is asked, then those are mentioned
+// who are to be called, and their pager is, once, also over a restart; until
+// somebody accepts.
+func TestNobodyTakesCommand(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	duty := newOutside(t, "", "{}", 200)
+	h.configure(fmt.Sprintf("incidents: { escalation: [sre], role_nag: 5m }\npagers: { duty: { webhook: %q, escalation: true } }\n", duty.URL))
+	clock := newClock(h)
+	stop := h.serve()
+	h.slash("ann", "/incident declare API down")
+	head := h.headline("INC-1", "API down")
+	h.seek(room, "UANN", "You are acting commander of INC-1")
+
+	clock.at(5)
+	asked := h.seek(room, "UANN", "INC-1 has had nobody who accepted command for 5 min; ann is only acting.")
+	if said := string(asked.Blocks); strings.Contains(said, "<!subteam^") || !strings.Contains(said, "<@UANN>") {
+		t.Errorf("after 5 minutes it says %s", said)
+	}
+	if n := duty.words("action"); n != "" {
+		t.Errorf("after 5 minutes the pager has got %s", n)
+	}
+	clock.at(10)
+	called := h.seek(room, "UANN", "INC-1 has had nobody who accepted command for 10 min")
+	h.until("the first question is gone", func() bool { return len(h.standing(head, "nobody who accepted command")) == 1 })
+	if !strings.Contains(string(called.Blocks), "<!subteam^S") {
+		t.Errorf("nobody is called by %s", called.Blocks)
+	}
+	if said := string(h.seek(room, "UANN", "INC-1 has had no communications lead for 10 min").Blocks); strings.Contains(said, "<!subteam^") {
+		t.Errorf("the same people are called twice: %s", said)
+	}
+	h.seek(room, "UANN", "duty was paged.")
+	stop()
+	h.serve()
+	clock.at(30)
+	h.seek(room, "UANN", "An update to the teams is 25 min overdue")
+
+	h.press("ben", called, "Accept")
+	h.headline("INC-1", "<@UBEN>")
+	h.until("the question is gone", func() bool { return len(h.standing(head, "nobody who accepted command")) == 0 })
+	poll(t, "the page is acknowledged", func() bool { return duty.words("action") == "trigger acknowledge" })
+	if got := duty.got[0]; got["incident"] != "INC-1" || got["note"] != "Nobody has taken command." {
+		t.Errorf("the pager got %v", got)
+	}
+	if said := h.shown("INC-1"); strings.Count(said, "those who are to be called were called") != 1 {
+		t.Errorf("the record reads\n%s", said)
+	}
+	h.noDefects()
+}
+
+// After half a day a clock asks how often people must hear from now on, and is
+// content with the answer.
+func TestIncidentForHalfADay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure("incidents: { severities: { sev3: { teams: 1h } } }\n")
+	clock := newClock(h)
+	h.serve()
+	h.slash("ann", "/incident declare sev3 The import is slow")
+	head := h.headline("INC-1", "SEV3")
+	h.press("ann", h.seek(room, "UANN", "You are acting commander of INC-1"), "Accept command")
+	h.headline("INC-1", "<@UANN>")
+
+	clock.at(11 * 60)
+	early := h.seek(room, "UANN", "An update to the teams is 10 h overdue.")
+	if shows(early, []string{"choose how often"}) {
+		t.Errorf("it asks too early: %s", early.Visible())
+	}
+	h.press("ann", early, "No change")
+	h.until("the reminder is gone", func() bool { return len(h.standing(head, "10 h overdue")) == 0 })
+
+	clock.at(12*60 + 30)
+	ask := h.seek(room, "UANN", "An update to the teams is 30 min overdue. INC-1 has gone on for 12 h 30 min: choose how often the teams must hear from now on.")
+	h.press("ann", ask, "No change, next in 4 h")
+	h.until("the question is gone", func() bool { return len(h.standing(head, "choose how often")) == 0 })
+
+	clock.at(16*60 + 20)
+	h.mention("ann", head.TS, "note it is still slow")
+	if list := h.standing(head, "An update to the teams is"); len(list) != 0 {
+		t.Errorf("it is reminded of too early: %s", list[0].Visible())
+	}
+	clock.at(16*60 + 31)
+	if later := h.seek(room, "UANN", "An update to the teams is 1 min overdue."); shows(later, []string{"choose how often"}) {
+		t.Errorf("it asks again: %s", later.Visible())
+	}
+	h.noDefects()
+}
+
+// It seemed to be over, and a check finds that it is not.
+func TestIncidentNotOver(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.write("orders", "1 paid\n")
+	h.book("check-orders.md", strings.ReplaceAll(checkOrders, "~~~", "```"))
+	h.withOrders()
+	h.serve()
+	h.slash("ann", "/incident declare sev2 No orders come in")
+	head := h.headline("INC-1", "SEV2")
+	h.press("ann", h.seek(room, "UANN", "You are acting commander of INC-1"), "Accept command")
+	h.mention("ann", head.TS, "run check-orders")
+	h.press("ann", h.seek(room, "UANN", "R1 Check the orders found nothing wrong. Is it over?"), "Move to monitoring")
+	h.headline("INC-1", "Monitoring")
+
+	h.write("orders", "nothing\n")
+	h.mention("ann", head.TS, "run check-orders")
+	offer := h.seek(room, "UANN", "R2 Check the orders found that it is not over", "grep ended with code 1")
+	h.press("ben", offer, "Reopen")
+	h.headline("INC-1", "Fixing", "reopened 1 time")
+	h.seek(room, "UANN", "INC-1 is open again, says ben: R2 Check the orders failed")
+	h.noDefects()
+}
+
+// What was no incident is canceled, before the fixing begins, and no figure
+// counts it.
+func TestIncidentCanceled(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.serve()
+	h.slash("ann", "/incident declare sev2 API down")
+	head := h.headline("INC-1", "API down")
+	h.press("ann", h.seek(room, "UANN", "You are acting commander of INC-1"), "Accept command")
+	h.headline("INC-1", "<@UANN>")
+	h.mention("ben", head.TS, "cancel it was the test")
+	h.seek(room, "UBEN", "Only the commander may cancel it")
+	h.mention("ann", head.TS, "cancel It was the load test.")
+	h.headline("INC-1", "Canceled", "It was the load test.")
+	h.seek(room, "UANN", "INC-1 is canceled by ann: It was the load test.")
+	h.until("nothing is asked any more", func() bool { return !h.pinned(head) && len(h.standing(head, "has command of INC-1")) == 0 })
+	h.mention("ann", head.TS, "reopen it was one")
+	h.seek(room, "UANN", "only what was thought to be over can be reopened")
+
+	code, out, errs := h.opsbot("", "incidents", "stats", "--output", "json")
+	if code != exitWell || !strings.Contains(out, `"excluded": 1`) || strings.Contains(out, `"count": 1`) {
+		t.Errorf("stats exits with %d: %s%s", code, out, errs)
+	}
+	if code, out, _ := h.opsbot("", "incidents", "list"); code != exitWell || strings.Contains(out, "INC-1") {
+		t.Errorf("list exits with %d: %s", code, out)
+	}
+	h.noDefects()
+}
