@@ -104,7 +104,9 @@ func (r *Router) recorded(v *engine.View) postmortem.Run {
 			if a.Step != line.ID || a.Purpose != engine.ForStep {
 				continue
 			}
-			s.Tries++
+			if a.State != engine.AttemptSuperseded || a.Status != "" {
+				s.Tries++ // and no read that opsbot's own restart cut short
+			}
 			if !a.ResultAt.IsZero() {
 				s.Took += a.ResultAt.Sub(a.IntentAt)
 				s.Ended = a.ResultAt

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -307,6 +308,35 @@ func TestGroupCalled(t *testing.T) {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not on the timeline:\n%s", want, said)
 		}
+	}
+	h.noDefects()
+}
+
+// A read that opsbot's own restart cut short was not tried in vain: it is no
+// delta from the plan.
+func TestRestartIsNoTry(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	begun, leave := h.path("begun"), h.path("leave")
+	h.edit("      metrics: { scrape:", `      ops:
+        commands:
+          paid: { argv: [sh, -c, "touch `+begun+`; until test -e `+leave+`; do sleep 0.05; done; exit 1"], effect: read }
+          count: { argv: ["true"], effect: read }
+      metrics: { scrape:`)
+	h.book("check-orders.md", strings.ReplaceAll(checkOrders, "~~~", "```"))
+	stop := h.serve()
+	h.slash("ann", "/runbook check-orders")
+	poll(t, "the step runs", func() bool { _, err := os.Stat(begun); return err == nil })
+	stop()
+	h.write("leave", "")
+	h.serve()
+	h.click("ann", h.find("UANN", "Check the orders on demo", "*Failed*", "Declare incident"), "Declare incident")
+	h.headline("INC-1", "Check the orders failed on demo")
+	poll(t, "the run is in the post-mortem", func() bool {
+		return strings.Contains(h.exported(), "| Check the orders |") || strings.Contains(h.exported(), "R1 Check the orders")
+	})
+	if text := h.exported(); strings.Contains(text, "was tried") {
+		t.Errorf("the restart is told as a try:\n%s", text)
 	}
 	h.noDefects()
 }

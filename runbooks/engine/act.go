@@ -114,7 +114,7 @@ func (w *worker) seeStop() {
 func (w *worker) once(ctx context.Context, p *plan, it item, a Attempt, out io.Writer) outcome {
 	value, o, err := w.try(ctx, p, it, out)
 	if err != nil {
-		return w.broke(o, a, err)
+		return w.broke(ctx, o, a, err)
 	}
 	o.Found = found(p.step, value)
 	if a.Purpose == ForItem {
@@ -127,7 +127,7 @@ func (w *worker) once(ctx context.Context, p *plan, it item, a Attempt, out io.W
 }
 
 // broke is the outcome of a call that failed.
-func (w *worker) broke(o outcome, a Attempt, err error) outcome {
+func (w *worker) broke(ctx context.Context, o outcome, a Attempt, err error) outcome {
 	o.Status, o.Fault = runbooks.Fail, fault.Say(err)
 	switch {
 	case errors.Is(err, errTimeout):
@@ -135,7 +135,7 @@ func (w *worker) broke(o outcome, a Attempt, err error) outcome {
 		if a.Effect > runbooks.Read {
 			o.Fault += ": part of it may be done"
 		}
-	case fault.KindOf(err) == fault.Internal:
+	case fault.KindOf(err) == fault.Internal && ctx.Err() == nil: // nobody interrupted it
 		w.e.log.Error("an action failed", "run", w.run.ID, "step", a.Step, "err", err)
 	}
 	return o
@@ -196,7 +196,7 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 		s.Result, s.Prev, s.N, s.Vars = value, prev, n, it.vars
 		switch {
 		case err != nil:
-			last, held = w.broke(o, a, err), 0
+			last, held = w.broke(ctx, o, a, err), 0
 			if k := fault.KindOf(err); ctx.Err() != nil || k == fault.Invalid || k == fault.Forbidden {
 				return last
 			}
