@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -74,12 +75,7 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cluster{t: t, bin: filepath.Dir(found[0]), data: filepath.Join(dir, "data"), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+	c := &cluster{t: t, bin: filepath.Dir(found[0]), data: filepath.Join(dir, "data"), port: reservedPort(t)}
 	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		if c.account, err = user.Lookup("postgres"); err != nil {
 			t.Skipf("root cannot run PostgreSQL: %v", err)
@@ -93,6 +89,19 @@ func newCluster(t *testing.T) *cluster {
 	c.run("initdb", "-D", c.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
 	t.Cleanup(func() { _ = c.command("pg_ctl", "-D", c.data, "-m", "immediate", "-s", "stop").Run() })
 	return c
+}
+
+// reservedPort is one that the system gives to nobody who asks for any, as every
+// other server of the tests does: a server that stops finds it free again.
+func reservedPort(t *testing.T) int {
+	t.Helper()
+	for {
+		port := 20000 + rand.IntN(10000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
 }
 
 func (c *cluster) url() string {

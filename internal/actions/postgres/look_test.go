@@ -56,16 +56,11 @@ func TestPingFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { deaf.Close() })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for _, c := range []struct {
 		name, url, cause, says string
 		kind                   fault.Kind
 	}{
-		{"refused", "postgres://x@" + closed.Addr().String() + "/x?sslmode=disable", "refused", "refused the connection", fault.Unavailable},
+		{"refused", "postgres://x@127.0.0.1:1/x?sslmode=disable", "refused", "refused the connection", fault.Unavailable},
 		{"host", "postgres://x@db.invalid/x?sslmode=disable", "host", "no such host", fault.Unavailable},
 		{"timeout", "postgres://x@" + deaf.Addr().String() + "/x?sslmode=disable", "timeout", "did not answer in time", fault.Unavailable},
 		{"slots", w.url(raw, full, w.name), "slots", "all its slots in use", fault.Unavailable},

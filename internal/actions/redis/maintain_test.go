@@ -262,39 +262,13 @@ func serveFrom(t *testing.T, settings ...string) (addr, file string) {
 		t.Fatal(err)
 	}
 	file = filepath.Join(dir, "redis.conf")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	text := "bind 127.0.0.1\nport " + port + "\nsave \"\"\ndir " + t.TempDir() + "\n" + strings.Join(settings, "\n") + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	started(t, addr, file)
-	return addr, file
-}
-
-// started starts redis-server and waits until it listens.
-func started(t *testing.T, addr string, argv ...string) {
-	t.Helper()
-	cmd := exec.Command(redisServer(t), argv...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	waitFor(t, "redis-server to listen", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
+	addr = started(t, t.TempDir(), func(text string) *exec.Cmd {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		return err == nil
-	})
+		return exec.Command(redisServer(t), file)
+	}, settings...)
+	return addr, file
 }
 
 func waitFor(t *testing.T, what string, done func() bool) {

@@ -44,38 +44,61 @@ func redisServer(t *testing.T) string {
 // serve starts a redis-server with the settings and returns its address.
 func serve(t *testing.T, settings ...string) string {
 	t.Helper()
-	path := redisServer(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(path, "-")
-	cmd.Dir = t.TempDir()
-	cmd.Stdin = strings.NewReader("bind 127.0.0.1\nport " + port + "\nsave \"\"\n" + strings.Join(settings, "\n") + "\n")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	tick, deadline := time.NewTicker(5*time.Millisecond), time.NewTimer(20*time.Second)
-	defer tick.Stop()
-	defer deadline.Stop()
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
+	return started(t, t.TempDir(), func(text string) *exec.Cmd {
+		cmd := exec.Command(redisServer(t), "-")
+		cmd.Stdin = strings.NewReader(text)
+		return cmd
+	}, settings...)
+}
+
+// started runs redis-server in a directory, as command makes it of a
+// configuration, until the test has ended, and returns its address. A port that
+// is free when it is looked for may be somebody else's a moment later: then
+// another is tried.
+func started(t *testing.T, dir string, command func(configuration string) *exec.Cmd, settings ...string) string {
+	t.Helper()
+	for range 5 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close()
+		_, port, _ := net.SplitHostPort(addr)
+		cmd := command("bind 127.0.0.1\nport " + port + "\nsave \"\"\n" + strings.Join(settings, "\n") + "\n")
+		cmd.Dir = dir
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, ready := "", false
+		for in := bufio.NewScanner(out); !ready && in.Scan(); said += in.Text() + "\n" {
+			ready = strings.Contains(in.Text(), "Ready to accept connections")
+		}
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			_, _ = io.Copy(io.Discard, out)
+		}()
+		end := func() {
+			_ = cmd.Process.Kill()
+			<-read
+			_ = cmd.Wait()
+		}
+		if ready {
+			t.Cleanup(end)
 			return addr
 		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatal("redis-server does not answer")
+		end()
+		if !strings.Contains(said, "in use") {
+			t.Fatalf("redis-server ends at once:\n%s", said)
 		}
 	}
+	t.Fatal("redis-server finds no port")
+	return ""
 }
 
 // admin is a plain client for preparing a server.
