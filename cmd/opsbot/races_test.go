@@ -45,9 +45,10 @@ func TestTwoAtOnce(t *testing.T) {
 	h.sim.ReorderEvents()
 	both("reopen errors again")
 	h.headline("INC-1", "Fixing", "reopened 1 time")
-	h.sim.DropNextAcks(2) // Slack sends what it thinks nobody has got again
+	h.sim.DropNextAcks(2, "app_mention") // Slack sends what it thinks nobody has got again
 	both("update teams looking at the pool", "note seen in the pool")
 	h.headline("INC-1", "looking at the pool")
+	h.delivered()
 	said := h.record("ann", "INC-1")
 	for what, want := range map[string]int{"Triaging": 0, "→ Resolved": 1, "reopened it: errors again": 1, "told the teams: looking at the pool": 1, "ben: seen in the pool": 1} {
 		if n := strings.Count(said, what); n != want {

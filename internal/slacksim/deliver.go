@@ -225,7 +225,7 @@ func (s *Server) receive(ctx context.Context, isText bool, data []byte) {
 		if known {
 			a.Problem = "late"
 		}
-	case s.faults.dropAcks > 0:
+	case s.faults.dropAcks > 0 && (len(s.faults.dropOf) == 0 || slices.Contains(s.faults.dropOf, d.what)):
 		s.faults.dropAcks--
 		a.What, a.Problem = d.what, "dropped by a fault"
 	default:

@@ -25,6 +25,7 @@ type Fault struct {
 type faults struct {
 	byMethod  map[string][]*Fault
 	dropAcks  int           // acks to lose
+	dropOf    []string      // of these types only; empty: of any
 	delayAcks time.Duration // ack processing, in real time
 	dupEvents int           // events to deliver twice
 	swap      bool          // hold the next event back
@@ -197,11 +198,12 @@ func (s *Server) RejectSockets(reason string, n int) {
 // AcceptSockets ends RejectSockets.
 func (s *Server) AcceptSockets() { s.RejectSockets("", 0) }
 
-// DropNextAcks loses the next n acks, as if they had never arrived.
-func (s *Server) DropNextAcks(n int) {
+// DropNextAcks loses the next n acks, as if they had never arrived; where types
+// are named, as Ack.What has them, only acks of those.
+func (s *Server) DropNextAcks(n int, of ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults.dropAcks = n
+	s.faults.dropAcks, s.faults.dropOf = n, of
 }
 
 // DelayAcks makes every ack arrive so much later, in real time; 0 ends it.
