@@ -21,7 +21,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	"modernc.org/sqlite"
 
 	"opsbot/internal/store"
 )
@@ -206,32 +208,68 @@ var aged = []struct{ table, key, moments, documents string }{
 
 // Age makes what is on record of incidents and their runs older, behind the
 // store's back, as if time had passed.
+//
+// An update on its way to its audience is waited for: whoever delivers it has
+// read its moments already and writes them down again at the end.
 func Age(t testing.TB, url string, a Aging) {
 	t.Helper()
 	if err := beside(url, func(db *sql.DB) error {
-		tx, err := db.BeginTx(t.Context(), nil)
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback() //nolint:errcheck // it is of no use after a commit
-		for _, in := range aged {
-			var sets []string
-			for _, c := range strings.Fields(in.moments) {
-				sets = append(sets, c+" = "+a.moved(c))
+		tick, deadline := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
+		defer tick.Stop()
+		for {
+			again, err := age(t.Context(), db, a)
+			if !again {
+				return err
 			}
-			if _, err := tx.ExecContext(t.Context(), "UPDATE "+in.table+" SET "+strings.Join(sets, ", ")); err != nil {
-				return fmt.Errorf("%s: %w", in.table, err)
-			}
-			for _, c := range strings.Fields(in.documents) {
-				if err := a.documents(t.Context(), tx, in.table, in.key, c); err != nil {
-					return fmt.Errorf("%s.%s: %w", in.table, c, err)
-				}
+			select {
+			case <-tick.C:
+			case <-deadline:
+				return err
 			}
 		}
-		return tx.Commit()
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func age(ctx context.Context, db *sql.DB, a Aging) (again bool, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback()                                 //nolint:errcheck // it is of no use after a commit
+	if _, lite := db.Driver().(*sqlite.Driver); !lite { // where a transaction has the database for itself
+		var tables []string
+		for _, in := range aged {
+			tables = append(tables, in.table)
+		}
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE "+strings.Join(tables, ", ")+" IN EXCLUSIVE MODE"); err != nil {
+			var refused *pgconn.PgError
+			return errors.As(err, &refused) && refused.Code == "40P01", err // deadlock_detected
+		}
+	}
+	var underWay int
+	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM incident_updates WHERE state = 'approved'").Scan(&underWay); err != nil {
+		return false, err
+	}
+	if underWay > 0 {
+		return true, fmt.Errorf("%d updates are not published", underWay)
+	}
+	for _, in := range aged {
+		var sets []string
+		for _, c := range strings.Fields(in.moments) {
+			sets = append(sets, c+" = "+a.moved(c))
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE "+in.table+" SET "+strings.Join(sets, ", ")); err != nil {
+			return false, fmt.Errorf("%s: %w", in.table, err)
+		}
+		for _, c := range strings.Fields(in.documents) {
+			if err := a.documents(ctx, tx, in.table, in.key, c); err != nil {
+				return false, fmt.Errorf("%s.%s: %w", in.table, c, err)
+			}
+		}
+	}
+	return false, tx.Commit()
 }
 
 // moved is SQL for a moment, in unix milliseconds, that is made older.
