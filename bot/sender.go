@@ -18,8 +18,8 @@ const (
 	// onTheWay is how many deliveries a process has leased at a time.
 	onTheWay = 16
 	sendPoll = time.Second
-	// leaseUse is how much of a notice's lease, a minute, a delivery may take.
-	leaseUse = 45 * time.Second
+	// deliverWithin bounds one attempt at a delivery.
+	deliverWithin = 45 * time.Second
 	// lastWords is how long the sender goes on after its context has ended, so
 	// that a stop is still told.
 	lastWords = 5 * time.Second
@@ -40,6 +40,8 @@ type sender struct {
 	mentions Mentions
 	rooms    Rooms // may be nil
 
+	leases *holds[int64]
+
 	mu sync.Mutex
 	// under holds the ids under way here, and what was leased of the same id a
 	// moment before that was noted as done.
@@ -53,6 +55,8 @@ type sender struct {
 // Serve delivers until ctx ends, and then for a moment longer what is due.
 func (s *sender) Serve(ctx context.Context) error {
 	s.under, s.told = map[int64]*outbox.Delivery{}, map[string]time.Time{}
+	s.leases = newHolds(func(ctx context.Context, ids ...int64) ([]int64, error) { return s.queue.Keep(ctx, s.owner, ids...) })
+	defer s.leases.serve(s.log)()
 	s.freed = make(chan struct{}, 1)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -101,6 +105,7 @@ func (s *sender) begin(ctx context.Context) (int, error) {
 	if room <= 0 {
 		return 0, nil
 	}
+	asked := time.Now()
 	due, err := s.queue.Due(ctx, s.owner, room)
 	if err != nil {
 		return 0, err
@@ -109,6 +114,7 @@ func (s *sender) begin(ctx context.Context) (int, error) {
 	for _, d := range due {
 		began++
 		s.mu.Lock()
+		s.leases.take(d.ID, asked)
 		_, busy := s.under[d.ID]
 		if s.under[d.ID] = nil; busy {
 			s.under[d.ID] = &d // its turn comes within moments
@@ -147,6 +153,7 @@ func (s *sender) run(ctx context.Context, d outbox.Delivery) {
 			s.under[d.ID] = nil
 		} else {
 			delete(s.under, d.ID)
+			s.leases.drop(d.ID)
 		}
 		s.mu.Unlock()
 		if next == nil {
@@ -167,7 +174,9 @@ func (s *sender) attempt(ctx context.Context, d outbox.Delivery) {
 			s.drop(ctx, d, fmt.Sprintf("panic: %v", r), nil)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, leaseUse)
+	ctx, leave := s.leases.under(ctx, d.ID)
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, deliverWithin)
 	defer cancel()
 	s.deliver(ctx, d)
 }
@@ -440,6 +449,8 @@ func (s *sender) sent(ctx context.Context, d outbox.Delivery, channel, ts, resul
 	if err := again(ctx, func() error { return s.queue.Sent(ctx, d, channel, ts) }); err != nil {
 		result = "not_committed"
 		s.log.Error("write down where a message is", "notice", d.ID, "error", err)
+	} else {
+		s.leases.settle(d.ID)
 	}
 	s.w.metrics.deliveries.WithLabelValues(result).Inc()
 }

@@ -26,7 +26,7 @@ const (
 	// workPoll is the backstop for a lost signal, and how other replicas'
 	// leftovers are found.
 	workPoll = time.Second
-	// handleTimeout bounds one request. It is below the item's lease.
+	// handleTimeout bounds one request.
 	handleTimeout = 30 * time.Second
 	// stopTimeout is what requests under way get at the end.
 	stopTimeout = 20 * time.Second
@@ -55,6 +55,8 @@ type worker struct {
 	refused *refusals
 	people  *Directory // may be nil
 
+	leases *holds[string]
+
 	mu    sync.Mutex
 	lanes map[string][]job // waiting behind the one that runs, by conversation
 	busy  int
@@ -76,6 +78,10 @@ type job struct {
 func (k *worker) Serve(ctx context.Context) error {
 	k.lanes = map[string][]job{}
 	k.freed = make(chan struct{}, 1)
+	k.leases = newHolds(func(ctx context.Context, keys ...string) ([]string, error) {
+		return k.inbox.Keep(ctx, k.owner, keys...)
+	})
+	defer k.leases.serve(k.log)()
 	// Requests under way do not end with ctx, but soon after.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -83,11 +89,13 @@ func (k *worker) Serve(ctx context.Context) error {
 	defer poll.Stop()
 	for ctx.Err() == nil {
 		if n := k.room(); n > 0 {
+			asked := time.Now()
 			items, err := k.inbox.Next(ctx, k.owner, n)
 			if err != nil && ctx.Err() == nil {
 				k.log.Error("look into the inbox", "error", err)
 			}
 			for _, item := range items {
+				k.leases.take(item.Key, asked)
 				k.enter(ctx, work, item)
 			}
 			if len(items) == n {
@@ -135,11 +143,16 @@ func (k *worker) enter(ctx, work context.Context, item inbox.Item) {
 // run works through a lane and removes it.
 func (k *worker) run(ctx, work context.Context, lane string, j job) {
 	for {
-		if ctx.Err() == nil {
-			k.work(work, j)
-		} else {
+		switch {
+		case ctx.Err() != nil:
 			k.later(work, j, time.Now(), "stopped")
+		case k.leases.good(j.item.Key):
+			k.work(work, j)
+		default:
+			// It waited behind others while no lease could be renewed.
+			k.log.Warn("a request is left to whoever has it now", "key", j.item.Key)
 		}
+		k.leases.drop(j.item.Key)
 		k.mu.Lock()
 		k.busy--
 		k.w.metrics.waiting.Set(float64(k.busy))

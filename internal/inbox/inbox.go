@@ -27,8 +27,11 @@ type Queue interface {
 	// already: there is nothing more to do than to acknowledge.
 	Record(ctx context.Context, item Item) (fresh bool, err error)
 	// Next leases up to limit unfinished items, oldest first, to the owner
-	// for a minute.
+	// for outbox.LeaseTime.
 	Next(ctx context.Context, owner string, limit int) ([]Item, error)
+	// Keep extends the owner's leases on the items with these keys, and returns
+	// those that the owner still had.
+	Keep(ctx context.Context, owner string, keys ...string) (kept []string, err error)
 	// Done finishes an item and commits the notices that answer it.
 	Done(ctx context.Context, key string, notices ...outbox.Notice) error
 	// Later puts an item back until at; why is kept for operators.

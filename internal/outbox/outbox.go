@@ -62,12 +62,19 @@ type Delivery struct {
 	Tried bool
 }
 
+// LeaseTime is how long an item of a queue belongs to who took it, or last
+// renewed it.
+const LeaseTime = 15 * time.Second
+
 // A Queue is the outbox as the sender sees it. It is implemented by the store.
 type Queue interface {
 	// Due returns notices that may be sent now, at most limit, oldest first and
-	// at most one per conversation; each is leased to the owner for a minute.
+	// at most one per conversation; each is leased to the owner for LeaseTime.
 	// A notice whose Under is not posted yet is not due.
 	Due(ctx context.Context, owner string, limit int) ([]Delivery, error)
+	// Keep extends the owner's leases on these deliveries to LeaseTime from now,
+	// and returns those that the owner still had.
+	Keep(ctx context.Context, owner string, ids ...int64) (kept []int64, err error)
 	// Sent records where the message is and removes the notice.
 	Sent(ctx context.Context, d Delivery, channel, ts string) error
 	// Later puts a notice back until at, counting an attempt.

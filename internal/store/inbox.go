@@ -16,9 +16,7 @@ type inboxQueue struct{ s *Store }
 // Inbox returns the queue of what came from Slack.
 func (s *Store) Inbox() inbox.Queue { return inboxQueue{s} }
 
-// queueLease is how long an item of the inbox or the outbox belongs to who
-// took it, in milliseconds.
-const queueLease = 60_000
+const queueLease = int64(outbox.LeaseTime / time.Millisecond)
 
 func (q inboxQueue) Record(ctx context.Context, item inbox.Item) (fresh bool, err error) {
 	if item.Key == "" {
@@ -103,6 +101,32 @@ func (q inboxQueue) Next(ctx context.Context, owner string, limit int) ([]inbox.
 		items[i] = l.Item
 	}
 	return items, nil
+}
+
+func (q inboxQueue) Keep(ctx context.Context, owner string, keys ...string) (kept []string, err error) {
+	return keep(ctx, q.s, owner, keys, `UPDATE inbox SET lease_until = {now} + CAST($3 AS BIGINT)
+		WHERE key = $1 AND owner = $2 AND due_at IS NOT NULL AND lease_until >= {now}`)
+}
+
+// keep extends leases by an update for each.
+func keep[K comparable](ctx context.Context, s *Store, owner string, keys []K, update string) (kept []K, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		kept = nil
+		for _, key := range keys {
+			n, err := t.exec(update, key, owner, queueLease)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				kept = append(kept, key)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return kept, nil
 }
 
 func (q inboxQueue) Done(ctx context.Context, key string, notices ...outbox.Notice) error {

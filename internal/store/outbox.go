@@ -133,6 +133,11 @@ func (q outboxQueue) Due(ctx context.Context, owner string, limit int) ([]outbox
 	return out, nil
 }
 
+func (q outboxQueue) Keep(ctx context.Context, owner string, ids ...int64) (kept []int64, err error) {
+	return keep(ctx, q.s, owner, ids, `UPDATE outbox SET lease_until = {now} + CAST($3 AS BIGINT)
+		WHERE id = $1 AND owner = $2 AND dropped_at IS NULL AND lease_until >= {now}`)
+}
+
 // locate fills in where the message and its parent were posted.
 func locate(t *tx, d *outbox.Delivery) error {
 	const where = `SELECT channel, ts FROM messages WHERE target_key = $1 AND ts <> ''`

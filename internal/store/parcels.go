@@ -33,6 +33,9 @@ func parcelFields(p *dispatch.Parcel) []any {
 	return []any{&p.ID, &p.Key, &p.Place, &p.Subject, &p.Kind, &p.Body, instant(&p.Created), &p.Tries}
 }
 
+// parcelLease is longer than a delivery may take (dispatch), in milliseconds.
+const parcelLease = 35_000
+
 // A parcel is due when it is the first of its place and subject that is not
 // settled, so that what it corrects goes before it.
 const dueParcels = `WITH picked AS MATERIALIZED (
@@ -48,7 +51,7 @@ const dueParcels = `WITH picked AS MATERIALIZED (
 func (q parcels) Due(ctx context.Context, owner string, limit int) (out []dispatch.Parcel, err error) {
 	err = q.s.write(ctx, func(t *tx) error {
 		out = nil
-		return t.each(dueParcels, []any{owner, queueLease, limit}, func(scan func(...any) error) error {
+		return t.each(dueParcels, []any{owner, parcelLease, limit}, func(scan func(...any) error) error {
 			var p dispatch.Parcel
 			err := scan(parcelFields(&p)...)
 			out = append(out, p)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"opsbot/internal/inbox"
 	"opsbot/internal/outbox"
 	"opsbot/internal/store"
@@ -81,10 +83,26 @@ func testInboxLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 		ExpireLeases(t, url)
 	}
 	next(t, s, 5)
+	kept := func(owner string, want ...string) {
+		t.Helper()
+		got, err := q.Keep(t.Context(), owner, "a", "nobody's")
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("Keep for %s: %v (-want +got):\n%s", owner, err, diff)
+		}
+	}
+	for range 3 {
+		Exec(t, url, "UPDATE inbox SET lease_until = lease_until - 10000") // as time goes by
+		kept("o", "a")
+	}
+	kept("another")
+	ExpireLeases(t, url)
+	kept("o") // too late
+	next(t, s, 5)
 	if err := q.Done(t.Context(), "a"); err != nil {
 		t.Fatalf("Done: %v", err)
 	}
 	ExpireLeases(t, url)
+	kept("o")
 	if items := next(t, s, 5); len(items) != 0 {
 		t.Errorf("Next = %v after Done", items)
 	}
@@ -94,7 +112,20 @@ func testOutboxLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 	say(t, s, outbox.Notice{Key: "k", Content: outbox.Line{Text: "one"}})
 	first := dueNow(t, s, "k one")
 	dueNow(t, s)
+	kept := func(owner string, want ...int64) {
+		t.Helper()
+		got, err := s.Outbox().Keep(t.Context(), owner, first[0].ID, first[0].ID+1)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("Keep for %s: %v (-want +got):\n%s", owner, err, diff)
+		}
+	}
+	for range 3 {
+		Exec(t, url, "UPDATE outbox SET lease_until = lease_until - 10000")
+		kept("o", first[0].ID)
+	}
+	kept("another")
 	ExpireLeases(t, url)
+	kept("o") // too late
 	say(t, s, outbox.Notice{Key: "k", Content: outbox.Line{Text: "two"}})
 	second := dueNow(t, s, "k two")
 	if first[0].Tried || !second[0].Tried {
@@ -109,6 +140,7 @@ func testOutboxLeaseRunsOut(t *testing.T, s *store.Store, url string) {
 	// Both got through: the message is found again by its key and not posted twice.
 	sent(t, s, first[0], "C1", "1.1")
 	sent(t, s, second[0], "C1", "1.1")
+	kept("o")
 	dueNow(t, s)
 }
 
