@@ -271,20 +271,6 @@ func serveFrom(t *testing.T, settings ...string) (addr, file string) {
 	return addr, file
 }
 
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick, deadline := time.NewTicker(10*time.Millisecond), time.NewTimer(30*time.Second)
-	defer tick.Stop()
-	defer deadline.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
 func TestConfigSet(t *testing.T) {
 	t.Parallel()
 	addr, file := serveFrom(t, "maxmemory 64mb")
