@@ -160,10 +160,12 @@ func (c *checker) wait(n *node, in *names, at Pos) *Wait {
 		switch f.key {
 		case "for":
 			w.For = c.durationValue(f.value, in, "for")
+			c.withinRun(w.For, f.value, "waiting")
 		case "until":
 			w.Until = c.condition(f.value, in)
 		case "max":
 			w.Max = c.durationValue(f.value, in, "max")
+			c.withinRun(w.Max, f.value, "waiting")
 		}
 	})
 	has := func(key string) bool { return n.get(key) != nil }

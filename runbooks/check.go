@@ -170,7 +170,7 @@ func (c *checker) part(drafts []*draft, start presence) {
 		}
 		if d.group != nil && d.group != group {
 			group = d.group
-			if way := c.groupHead(group, f); way != nil {
+			if way := c.groupHead(group, lastOf(drafts, group), f); way != nil {
 				skipped = way
 			}
 		}
@@ -192,9 +192,19 @@ func (c *checker) part(drafts []*draft, start presence) {
 	leave()
 }
 
+// lastOf is the index of a group's last step.
+func lastOf(drafts []*draft, group *groupDraft) (last int) {
+	for _, d := range drafts {
+		if d.group == group {
+			last = d.index
+		}
+	}
+	return last
+}
+
 // groupHead reads a group's block. It returns the way of a run that skips the
 // group, nil if none can.
-func (c *checker) groupHead(g *groupDraft, f *flow) presence {
+func (c *checker) groupHead(g *groupDraft, last int, f *flow) presence {
 	if g.block == nil {
 		return nil
 	}
@@ -209,7 +219,7 @@ func (c *checker) groupHead(g *groupDraft, f *flow) presence {
 		case "on_fail":
 			next := c.next(fd.value, c.names(nil, known), "on_fail", onFailWords)
 			g.group.OnFail = &next
-			c.target(next, place{Main, -1})
+			c.target(next, place{Main, last}) // for whichever of its steps has failed
 		}
 	})
 	if g.group.When == nil {

@@ -58,6 +58,23 @@ func (rb *Runbook) allSteps(yield func(*Step) bool) {
 	}
 }
 
+// Locks are what a run locks of its connections: those that Lock names, and
+// those that a destructive step works on, whether it names them or not, so that
+// no two such steps meet in one system.
+func (rb *Runbook) Locks() []string {
+	list := slices.Clone(rb.Lock)
+	for s := range rb.allSteps {
+		if s.Effect != Destructive || s.Target == "" || slices.ContainsFunc(list, func(lock string) bool {
+			connection, _, _ := strings.Cut(lock, "/")
+			return connection == s.Target
+		}) {
+			continue
+		}
+		list = append(list, s.Target)
+	}
+	return list
+}
+
 // Step returns the step with the id, of any section, or nil.
 func (rb *Runbook) Step(id string) *Step {
 	for s := range rb.allSteps {

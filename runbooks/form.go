@@ -54,14 +54,17 @@ type Key struct {
 	Form     *Form
 	Help     string // one clause, as Markdown
 	Required bool
-	Only     string // of a step's key: the built-in, or "an action", that alone has it; "": all have
+	// Only names, of a step's key, the built-ins that have it, and OnActions
+	// if actions do. Empty: all have.
+	Only []string
 }
 
-// onAction marks the step's keys that have no meaning for a built-in.
-const onAction = "an action"
+// OnActions stands for the actions among those that have a key.
+const OnActions = "actions"
 
-// ForActions reports whether a step's key belongs to actions alone.
-func (k Key) ForActions() bool { return k.Only == onAction }
+// For reports whether a step's key has a meaning for a built-in, or with
+// OnActions for actions.
+func (k Key) For(verb string) bool { return len(k.Only) == 0 || slices.Contains(k.Only, verb) }
 
 // key returns the declaration of the key, nil if there is none.
 func (f *Form) key(name string) *Key {
@@ -101,8 +104,8 @@ func mapForm(keys ...Key) *Form                 { return &Form{Type: MapForm, Ke
 func nameOf(pattern string) *Form               { return &Form{Type: NameForm, Pattern: pattern} }
 func key(name string, f *Form, help string) Key { return Key{Name: name, Form: f, Help: help} }
 
-func (k Key) must() Key               { k.Required = true; return k }
-func (k Key) onlyFor(verb string) Key { k.Only = verb; return k }
+func (k Key) must() Key                   { k.Required = true; return k }
+func (k Key) onlyFor(verbs ...string) Key { k.Only = verbs; return k }
 
 // whole is a whole number within bounds.
 func whole(lo, hi int) *Form {

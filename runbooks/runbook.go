@@ -54,7 +54,7 @@ type Runbook struct {
 	Roles    Roles
 	Uses     []Use
 	Params   []Param
-	Lock     []string      // connections to lock, "x/*" allowed
+	Lock     []string      // connections to lock, "x/*" allowed; see Locks
 	LockWait time.Duration // 0: refuse at once
 	Timeout  time.Duration // of acting time; 0: none
 	Schedule []Schedule

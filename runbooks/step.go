@@ -115,12 +115,18 @@ func (c *checker) resultShape(s *Step, e *entry, block *node) *shape {
 func (c *checker) keys(d *draft, e *entry) {
 	c.fields(d.block, "a step", "RB202", stepForm.names(), func(f field) {
 		do := d.step.Do
-		switch owner := stepForm.key(f.key).Only; {
+		verb := do
+		if e != nil {
+			verb = OnActions
+		}
+		switch k := stepForm.key(f.key); {
 		case do == "":
-		case owner == onAction && e == nil:
-			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), "")
-		case owner != "" && owner != onAction && do != owner:
-			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), "it is for do: "+owner)
+		case !k.For(verb):
+			hint := ""
+			if len(k.Only) == 1 && k.Only[0] != OnActions {
+				hint = "it is for do: " + k.Only[0]
+			}
+			c.problem(f.pos, "RB202", fmt.Sprintf("%s has no meaning for %s", f.key, do), hint)
 		case f.key == "with" && e == nil && builtinArguments[do] == nil:
 			c.problem(f.pos, "RB202", fmt.Sprintf("%s takes no arguments", do), "")
 		}
@@ -276,6 +282,9 @@ func (c *checker) timing(s *Step, e *entry, b *node, in *names) {
 		polls := *in
 		polls.polls = true
 		s.Watch = c.watch(n, &polls)
+		if b.get("each") != nil {
+			c.problem(n.pos, "RB230", "a step does not watch the elements of a list", "leave out each, or let a step behind it watch")
+		}
 	}
 }
 
@@ -306,6 +315,13 @@ func (p *parser) retry(n *node, in *names) *Retry {
 	return r
 }
 
+// withinRun reports a time that is longer than the run's own.
+func (c *checker) withinRun(v *Value, n *node, doing string) {
+	if d, ok := v.constantDuration(); ok && c.rb.Timeout > 0 && d > c.rb.Timeout {
+		c.problem(n.pos, "RB231", fmt.Sprintf("%s for %s is longer than the run's timeout of %s", doing, durationText(d), durationText(c.rb.Timeout)), "")
+	}
+}
+
 func (c *checker) watch(n *node, in *names) *Watch {
 	w := &Watch{Hold: 1}
 	ok := c.fields(n, "watch", "RB230", watchForm.names(), func(f field) {
@@ -314,9 +330,7 @@ func (c *checker) watch(n *node, in *names) *Watch {
 			w.Every = c.durationValue(f.value, in, "every")
 		case "for":
 			w.For = c.durationValue(f.value, in, "for")
-			if d, ok := w.For.constantDuration(); ok && c.rb.Timeout > 0 && d > c.rb.Timeout {
-				c.problem(f.value.pos, "RB231", fmt.Sprintf("watching for %s is longer than the run's timeout of %s", durationText(d), durationText(c.rb.Timeout)), "")
-			}
+			c.withinRun(w.For, f.value, "watching")
 		case "until":
 			w.Until = c.condition(f.value, in)
 		case "hold":
@@ -382,6 +396,9 @@ func (c *checker) effect(s *Step, b *node) {
 		c.problem(n.pos, "RB222", "a destructive step is never tried again by itself", "")
 	} else if n == nil && s.Effect != Destructive && s.Action != nil {
 		s.Retry = c.rb.Defaults.Retry
+	}
+	if n := b.get("watch"); n != nil && s.Action != nil && s.Effect > Read {
+		c.problem(n.pos, "RB222", "a watch would do it again and again: it is for steps that read", "let a step behind this one watch")
 	}
 	if s.Action != nil && s.Effect > Read && s.Timeout == 0 {
 		c.problem(do, "RB223", fmt.Sprintf("%s can change something and has no timeout", s.Do), "set timeout: here or in defaults")
@@ -452,6 +469,9 @@ func (c *checker) onCrash(n *node) OnCrash {
 	var oc OnCrash
 	c.fields(n, "on_crash", "RB106", verifyForm.names(), func(f field) {
 		oc.Verify = c.readStep(f.value, "verify")
+		if s := c.byID[oc.Verify]; s != nil && len(s.Expect) == 0 {
+			c.problem(f.value.pos, "RB215", fmt.Sprintf("verify: step %s expects nothing, so that it cannot tell whether this was done", oc.Verify), "give it an expect")
+		}
 	})
 	return oc
 }

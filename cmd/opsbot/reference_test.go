@@ -190,7 +190,7 @@ func (k *keyTables) table(title string, f *runbooks.Form) {
 		form  *runbooks.Form
 	}
 	var later []inner
-	only := slices.ContainsFunc(f.Keys, func(key runbooks.Key) bool { return key.Only != "" })
+	only := slices.ContainsFunc(f.Keys, func(key runbooks.Key) bool { return len(key.Only) > 0 })
 	head, line := "| Key | Value | |", "|---|---|---|"
 	if only {
 		head, line = "| Key | Value | For | |", "|---|---|---|---|"
@@ -221,7 +221,7 @@ func (k *keyTables) table(title string, f *runbooks.Form) {
 		}
 		fmt.Fprintf(&k.b, "| `%s` | %s |", key.Name, cell(value))
 		if only {
-			fmt.Fprintf(&k.b, " %s |", strings.Replace(key.Only, "an action", "actions", 1))
+			fmt.Fprintf(&k.b, " %s |", strings.Join(key.Only, ", "))
 		}
 		fmt.Fprintf(&k.b, " %s |\n", cell(key.Help))
 	}

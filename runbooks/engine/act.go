@@ -29,6 +29,9 @@ func (w *worker) act(p *plan, it item, a Attempt) (outcome, error) {
 	if !w.leased() { // the last look before the world is touched
 		return outcome{}, ErrLeaseLost
 	}
+	if p.step.Watch != nil && a.Effect > runbooks.Read { // the linter sees it where the runbook tells
+		return outcome{Status: runbooks.Fail, Final: true, Fault: "nothing was done: it can change something, and a watch would do so again and again"}, nil
+	}
 	began := w.e.now()
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
@@ -123,7 +126,11 @@ func (w *worker) once(ctx context.Context, p *plan, it item, a Attempt, out io.W
 	}
 	s := w.scope()
 	s.Result, s.Vars, s.N = value, it.vars, 1
-	return w.judged(p.step, s, o)
+	o = w.judged(p.step, s, o)
+	// It did what it was to do. Doing it again because of what came of it is
+	// for people to decide, unless it only looks.
+	o.Final = o.Final || a.Effect > runbooks.Read
+	return o
 }
 
 // broke is the outcome of a call that failed.
@@ -223,10 +230,10 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 		}
 		if w.run.DryRun {
 			return outcome{Status: runbooks.Skipped, Final: true, Result: last.Result,
-				Found: "now: " + firstOf(last.Fault, last.Found) + "; would be watched until " + watch.Until.String()}
+				Found: "now: " + firstOf(last.Fault, last.Found) + "; would be watched until " + watch.Until.String() + w.forks(p.step)}
 		}
 		if wait := max(next.Sub(w.e.now()), 0); w.e.clock().Add(wait).After(a.Deadline) {
-			last.Fault = w.missed(p.step, last)
+			last.Fault = w.missed(p.step, a, last)
 			return last
 		}
 		if w.e.now().Sub(shown) >= progressEvery {
@@ -244,9 +251,11 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 }
 
 // missed says that a watch did not see what it waited for.
-func (w *worker) missed(step *runbooks.Step, last outcome) string {
+func (w *worker) missed(step *runbooks.Step, a Attempt, last outcome) string {
 	text := "not seen in time: " + step.Watch.Until.String()
-	if length, err := durationOf(step.Watch.For, w.scope()); err == nil {
+	if w.cut(step.Watch.For, &a) {
+		text = "not seen in the time that the run has: " + step.Watch.Until.String()
+	} else if length, err := durationOf(step.Watch.For, w.scope()); err == nil {
 		text = "not seen within " + short(length) + ": " + step.Watch.Until.String()
 	}
 	if last.Fault != "" {

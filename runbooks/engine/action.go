@@ -236,7 +236,7 @@ func (w *worker) deadline(step *runbooks.Step, now time.Time) (time.Time, error)
 		}
 	}
 	length, err := durationOf(step.Watch.For, w.scope())
-	return now.Add(length), err
+	return now.Add(w.within(length)), err
 }
 
 func durationOf(v *runbooks.Value, s *runbooks.Scope) (time.Duration, error) {

@@ -229,7 +229,7 @@ func (w *worker) wait(step *runbooks.Step) (parked bool, err error) {
 			w.conclude(step, fresh, outcome{Status: runbooks.Fail, Fault: fault.Say(err), Final: true})
 			return false, nil
 		}
-		fresh.Deadline = now.Add(d)
+		fresh.Deadline = now.Add(w.within(d))
 		w.do(PointIntent, step.ID, func(r *Run, c *Change) { r.put(fresh) })
 		a = &fresh
 	}
@@ -254,8 +254,25 @@ func (w *worker) wait(step *runbooks.Step) (parked bool, err error) {
 	if !over {
 		return true, w.park(Ready, wake)
 	}
+	if until := step.Wait.Until; until == nil && w.cut(step.Wait.For, a) {
+		o.Status, o.Fault = runbooks.Fail, "the time that the run has for this is used up"
+	}
 	w.conclude(step, *a, o)
 	return false, nil
+}
+
+// within is a length of time, or what the run's limits leave of it.
+func (w *worker) within(d time.Duration) time.Duration {
+	if left, ok := w.budget(); ok {
+		d = min(d, left)
+	}
+	return d
+}
+
+// cut reports whether the run's limits left the attempt less than this.
+func (w *worker) cut(length *runbooks.Value, a *Attempt) bool {
+	d, err := durationOf(length, w.scope())
+	return err == nil && a.Deadline.Sub(a.IntentAt) < d-time.Millisecond // moments are kept to the millisecond
 }
 
 // notify says something to somebody.

@@ -22,8 +22,12 @@ import (
 
 // A call is what an attempt that started another run keeps as its result.
 type call struct {
-	Run string `json:"run"` // id of the run; "" before it was started
+	Run     string `json:"run"`               // id of the run; "" before it was started
+	Verdict string `json:"verdict,omitempty"` // once it has ended
 }
+
+// result is what expressions see of a step whose verb is `run`.
+func (c call) result() map[string]any { return map[string]any{"id": c.Run, "verdict": c.Verdict} }
 
 // calls reports whether the attempt is about another run of the step.
 func (a *Attempt) calls(step *runbooks.Step) bool {
@@ -158,7 +162,7 @@ func (w *worker) beget(step *runbooks.Step, n runbooks.Next, a Attempt) (parked 
 	env, _ := w.e.settings.Load().environment(r.Environment)
 	change := w.e.announce(child, rb)
 	begun := a
-	begun.Result, begun.Found = encodeCall(child.ID), "runs "+child.Title
+	begun.Result, begun.Found = encodeCall(call{Run: child.ID}), "runs "+child.Title
 	for {
 		w.do(PointChild, step.ID, func(r *Run, c *Change) { r.put(begun) })
 		err = w.parkFor(child.ID, false, &Birth{Run: child, Change: change})
@@ -188,14 +192,24 @@ func (w *worker) forget() error {
 	return nil
 }
 
-func encodeCall(id string) json.RawMessage {
-	data, _ := json.Marshal(call{Run: id}) // a string can always be encoded
+func encodeCall(c call) json.RawMessage {
+	data, _ := json.Marshal(c) // strings can always be encoded
 	return data
+}
+
+// calledBy reads what encodeCall wrote; nil is none.
+func calledBy(data []byte) any {
+	var c call
+	if len(data) == 0 || json.Unmarshal(data, &c) != nil {
+		return nil
+	}
+	return c.result()
 }
 
 // childEnded goes on with what came of the other run.
 func (w *worker) childEnded(step *runbooks.Step, n runbooks.Next, a Attempt, child *Run) {
-	o := outcome{Status: runbooks.Fail, Final: true, Result: a.Result, Acting: child.Acting}
+	o := outcome{Status: runbooks.Fail, Final: true, Acting: child.Acting,
+		Result: encodeCall(call{Run: child.ID, Verdict: string(child.Verdict)})}
 	text := fmt.Sprintf("R%d (%s): %s", child.Number, child.Title, sentence(child.Outcome))
 	switch {
 	case child.State == Succeeded:
@@ -216,6 +230,11 @@ func (w *worker) childEnded(step *runbooks.Step, n runbooks.Next, a Attempt, chi
 // had. A step whose verb is `run` has its own on_fail.
 func (w *worker) returned(step *runbooks.Step, n runbooks.Next, a Attempt, o outcome) {
 	if a.Purpose == ForStep {
+		if !failed(o.Status) {
+			s := w.scope()
+			s.Result = calledBy(o.Result)
+			o = w.judged(step, s, o)
+		}
 		w.conclude(step, a, o)
 		return
 	}

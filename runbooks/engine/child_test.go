@@ -164,9 +164,9 @@ func TestChildSpeaksInItsRootsThread(t *testing.T) {
 
 func TestChildByVerbAndByRow(t *testing.T) {
 	t.Parallel()
-	verb := step("1. Mend", "id: mend\ndo: run\nwith: { runbook: remedy, params: { to: x }, then: resume }\non_fail: continue")
+	verb := step("1. Mend", "id: mend\ndo: run\nwith: { runbook: remedy, params: { to: x }, then: resume }\non_fail: continue\nexpect: result.verdict == \"pass\"\nsave: { child: result.id }")
 	b := newBench(t, remedy,
-		doc("verb", verb+step("2. Look", "id: look\ndo: redis.look\ntarget: cache\nwhen: ok(\"mend\")")),
+		doc("verb", verb+step("2. Look", "id: look\ndo: redis.look\ntarget: cache\nwhen: ok(\"mend\") and steps.mend.result.verdict == \"pass\" and steps.mend.child == steps.mend.result.id")),
 		doc("verb-end", strings.Replace(verb, ", then: resume", "", 1)+step("2. Look", "id: look\ndo: redis.look\ntarget: cache\nwhen: steps.mend.failed")),
 		doc("verb-goto", strings.Replace(verb, ", then: resume }", " }\nthen: { goto: far }", 1)+step("2. Look", "id: look\ndo: redis.look\ntarget: cache")+
 			step("3. Look far", "id: far\ndo: redis.look\ntarget: cache")),

@@ -37,6 +37,16 @@ func (w *worker) forks(step *runbooks.Step) string {
 	return "; unknown: " + strings.Join(ways, ", or ")
 }
 
+// failedWay is where a read step that failed leads. The dry run goes on behind
+// it all the same, as another day it may not fail.
+func (w *worker) failedWay(step *runbooks.Step) string {
+	way := "the end"
+	if fails := onFail(step); !unset(fails) {
+		way = inWords(fails, w.rb)
+	}
+	return "; leads to " + way
+}
+
 // inWords says where a target leads, words included.
 func inWords(n runbooks.Next, rb *runbooks.Runbook) string {
 	switch n.Word {

@@ -142,8 +142,8 @@ func (w *worker) follow(step *runbooks.Step, n runbooks.Next, status runbooks.St
 	switch {
 	case n.Goto != "":
 		w.moveTo(n.Goto)
-	case n.Run != nil && w.run.DryRun:
-		w.moveTo(next)
+	case (n.Run != nil || len(n.Offer) > 0) && w.run.DryRun:
+		w.moveTo(next) // nothing is started or offered
 	case n.Run != nil && (!bad || n.Run.Then != "retry" || !w.run.handedOver(step.ID)):
 		w.hand(step, ForChild, n)
 	case step.Run != nil && step.Run.Then == "end" && !bad && unset(n) && w.run.Phase == PhaseMain:

@@ -81,7 +81,10 @@ func (w *worker) result(step *runbooks.Step, a *Attempt) any {
 	if len(a.Result) == 0 {
 		return nil
 	}
-	if step.Action == nil {
+	switch {
+	case step.Run != nil:
+		return calledBy(a.Result)
+	case step.Action == nil:
 		return decodeAnswers(a.Result)
 	}
 	if v, ok := w.results[a.Seq]; ok {

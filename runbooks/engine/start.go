@@ -332,7 +332,7 @@ const identityWithin = 3 * time.Second
 // answer, or answers as another after a restart, is held by the former.
 func (e *Engine) lockKeys(ctx context.Context, rb *runbooks.Runbook, env *Environment) []string {
 	keys := []string{runbookKey(rb.Slug, env.Name)}
-	for _, lock := range rb.Lock {
+	for _, lock := range rb.Locks() {
 		connection, part, _ := strings.Cut(lock, "/")
 		if part == "*" {
 			part = "" // every part is the whole

@@ -161,6 +161,9 @@ func (w *worker) conclude(step *runbooks.Step, a Attempt, o outcome) {
 	if failed(o.Status) {
 		a.State = AttemptFailed
 	}
+	if a.Purpose == ForStep && w.run.DryRun && failed(o.Status) {
+		a.Fault += w.failedWay(step)
+	}
 	retry, delay := false, time.Duration(0)
 	if a.Purpose != ForRecheck && failed(o.Status) && !o.Final && w.run.Stop == nil {
 		retry, delay = w.retry(step, a)

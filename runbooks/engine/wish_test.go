@@ -13,7 +13,7 @@ import (
 
 // winding is a runbook with a failed check behind it, a wait and a gate.
 var winding = doc("winding", step("1. Check", "id: check\ndo: redis.look\ntarget: cache\nexpect: result.keys < 5\non_fail: continue")+
-	step("2. Wait", "id: pause\ndo: wait\nwith: { for: 1h }")+
+	step("2. Wait", "id: pause\ndo: wait\nwith: { for: 15m }")+
 	step("3. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nconfirm: Go?")+
 	step("4. Look", "id: look\ndo: redis.look\ntarget: cache"))
 
@@ -120,7 +120,7 @@ func TestRetryByHand(t *testing.T) {
 // A retry beside an open question leaves the question open.
 func TestRetryBesideAQuestion(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, strings.Replace(winding, "for: 1h", "for: 1ms", 1))
+	b := newBench(t, strings.Replace(winding, "for: 15m", "for: 1ms", 1))
 	b.serve()
 	run := b.start("winding")
 	confirm := b.asked(run, engine.Confirm)

@@ -159,6 +159,18 @@ var actions = []runbooks.Action{
 			return lookResult{Keys: w.keys, Rate: w.rate, Poll: n}, nil
 		},
 	},
+	previewed{act{
+		spec: runbooks.Spec{Name: "redis.peek", Summary: "Look, or more than that", Timeout: time.Minute, Args: struct{}{}, Result: lookResult{}},
+		run: func(_ context.Context, w *world, _ any, _ io.Writer) (any, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.tweaked++
+			return lookResult{Keys: w.keys}, nil
+		},
+		preview: func(w *world, _ any) runbooks.Preview {
+			return runbooks.Preview{Identity: w.identity, Effect: w.raise}
+		},
+	}},
 	act{
 		spec: runbooks.Spec{Name: "redis.chat", Summary: "Chat", Args: struct{}{}, Result: struct{}{}},
 		run: nothing(func(out io.Writer) {

@@ -98,8 +98,8 @@ func facts(rb *runbooks.Runbook) []string {
 		}
 		list = append(list, text)
 	}
-	if len(rb.Lock) > 0 {
-		text := "locks " + strings.Join(rb.Lock, ", ")
+	if locks := rb.Locks(); len(locks) > 0 {
+		text := "locks " + strings.Join(locks, ", ")
 		if rb.LockWait > 0 {
 			text += ", waiting up to " + span(rb.LockWait)
 		}

@@ -234,6 +234,8 @@ func (b *builder) step(catalog *runbooks.Catalog) object {
 	byHand := b.notFor("manual")
 	byHand["with"] = false
 	rules = append(rules, object{"if": object{"not": object{"required": []string{"do"}}}, "then": object{"properties": byHand}})
+	// A watch looks, at one thing.
+	rules = append(rules, object{"if": object{"required": []string{"watch"}}, "then": object{"properties": object{"each": false, "effect": words([]string{runbooks.Read.String()})}}})
 	// The rows of a table have cells, those of a list have conditions.
 	rows := func(f *runbooks.Form) object {
 		return object{"properties": object{"rows": object{"type": "array", "minItems": 1, "items": b.mapping(f)}}}
@@ -253,6 +255,9 @@ func (b *builder) step(catalog *runbooks.Catalog) object {
 			required = append(required, "confirm")
 			notFor["retry"] = false
 		}
+		if a.Effect > runbooks.Read {
+			notFor["watch"] = false
+		}
 		var raised []string
 		for e := a.Effect; e <= runbooks.Destructive; e++ {
 			raised = append(raised, e.String())
@@ -270,7 +275,7 @@ func (b *builder) step(catalog *runbooks.Catalog) object {
 func (b *builder) notFor(builtin string) object {
 	properties := object{}
 	for _, k := range b.grammar.Step.Keys {
-		if k.Only == "" || k.Only == builtin || builtin == "" && k.ForActions() {
+		if k.For(builtin) || builtin == "" && k.For(runbooks.OnActions) {
 			continue
 		}
 		properties[k.Name] = false

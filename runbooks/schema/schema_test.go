@@ -134,6 +134,7 @@ FRONT---
 ` + "```yaml step" + `
 id: first
 do: redis.info
+expect: not result.loading
 ` + "```" + `
 
 ## 2. Second
