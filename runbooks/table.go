@@ -59,7 +59,7 @@ func (c *checker) checkTable(d *Decision, at Pos) {
 	grid := make([][]cut, len(d.Inputs))
 	cases := 1
 	for i, input := range d.Inputs {
-		null := input.Expr != nil && input.Expr.shape.null
+		null := input.Expr != nil && (input.Expr.shape.null || input.Expr.shape.kind == anyKind)
 		grid[i] = cutsOf(input.Name, d.Rows, null)
 		if cases *= len(grid[i]); cases > maxCases {
 			c.problem(at, "RB502", fmt.Sprintf("the table has more than %d cases and can't be checked", maxCases), "use fewer inputs or bounds")

@@ -186,20 +186,33 @@ func (v *Value) String() string {
 // Secrets names the secrets that the value uses, sorted, each once.
 func (v *Value) Secrets() []string {
 	var list []string
-	switch {
-	case v.kind == listNode:
-		for _, e := range v.list {
-			list = append(list, e.Secrets()...)
-		}
-	case v.kind == mapNode:
-		for _, e := range v.fields {
-			list = append(list, e.Secrets()...)
-		}
-	case v.template != nil:
-		list = v.template.secrets()
+	for _, t := range v.templates() {
+		list = append(list, t.secrets()...)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// Uses reports whether the value looks at the step with the id.
+func (v *Value) Uses(step string) bool {
+	return slices.ContainsFunc(v.templates(), func(t *Template) bool {
+		return slices.ContainsFunc(t.parts, func(p part) bool { return p.expr != nil && p.expr.Uses(step) })
+	})
+}
+
+// templates are all that is to be filled in.
+func (v *Value) templates() []*Template {
+	var list []*Template
+	for _, e := range v.list {
+		list = append(list, e.templates()...)
+	}
+	for _, e := range v.fields {
+		list = append(list, e.templates()...)
+	}
+	if v.template != nil {
+		list = append(list, v.template)
+	}
+	return list
 }
 
 // ResolveWith resolves the arguments of a step. The error names the argument.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -89,6 +90,9 @@ func choose(d *runbooks.Decision, s *runbooks.Scope) (*runbooks.Row, string, err
 	var seen []string
 	for _, in := range d.Inputs {
 		v, err := in.Expr.Eval(s)
+		if errors.Is(err, runbooks.ErrNoData) {
+			v, err = nil, nil // a row with none takes it
+		}
 		if err != nil {
 			return nil, "", fmt.Errorf("could not evaluate %s: %w", in.Name, err)
 		}

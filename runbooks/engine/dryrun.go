@@ -141,10 +141,49 @@ func (w *worker) would(step *runbooks.Step) string {
 
 // hazy reports whether the expression depends on a step that this dry run only
 // showed.
-func (w *worker) hazy(x *runbooks.Expr) bool {
-	return slices.ContainsFunc(w.run.Attempts, func(a Attempt) bool {
-		return a.Purpose == ForStep && a.Status == runbooks.Skipped && a.Found != notNeeded && x.Uses(a.Step)
+func (w *worker) hazy(x *runbooks.Expr) bool { return w.onlyShown(x.Uses) != nil }
+
+// onlyShown is a step of those that are used, which this dry run only showed.
+func (w *worker) onlyShown(used func(step string) bool) *runbooks.Step {
+	i := slices.IndexFunc(w.run.Attempts, func(a Attempt) bool {
+		return a.Purpose == ForStep && a.Status == runbooks.Skipped && a.Found != notNeeded && used(a.Step)
 	})
+	if i < 0 {
+		return nil
+	}
+	return w.rb.Step(w.run.Attempts[i].Step)
+}
+
+// lacks is a step without which a look cannot be made: its arguments, or the
+// list it goes through, need what that one would find.
+func (w *worker) lacks(step *runbooks.Step) *runbooks.Step {
+	return w.onlyShown(func(id string) bool {
+		for _, v := range step.With {
+			if v.Uses(id) {
+				return true
+			}
+		}
+		return step.Each != nil && step.Each.In.Uses(id)
+	})
+}
+
+// judgeable is the step with those expectations of which this dry run can know
+// whether they hold, and what the others are.
+func (w *worker) judgeable(step *runbooks.Step) (*runbooks.Step, string) {
+	known, open := *step, []string{}
+	known.Expect = nil
+	for _, x := range step.Expect {
+		if w.hazy(x.That) {
+			open = append(open, x.That.String())
+			continue
+		}
+		known.Expect = append(known.Expect, x)
+	}
+	known.Save = slices.DeleteFunc(slices.Clone(step.Save), func(s runbooks.Saved) bool { return w.hazy(s.Expr) })
+	if len(open) == 0 {
+		return &known, ""
+	}
+	return &known, "; unknown: " + strings.Join(open, ", ")
 }
 
 // undecided shows a decision that depends on a step that was not run. It

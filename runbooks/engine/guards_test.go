@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,6 +54,25 @@ func TestRetryOfWhatWasDone(t *testing.T) {
 	b.ended(run, engine.Succeeded)
 	if _, tweaked, _ := b.world.counts(); tweaked != 4 {
 		t.Errorf("tweaked %d times in all, want 4", tweaked)
+	}
+}
+
+// What is made of no data is no data, which a row can take.
+func TestTableWithoutData(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, doc("table", step("1. Look", "id: look\ndo: redis.look\ntarget: cache")+step("2. Decide", `
+id: which
+do: decide
+inputs: { rate: steps.look.result.rate * 100 }
+rows:
+  - { rate: "<50", end: failed }
+  - { rate: ">=50", end: failed }
+  - { rate: none, end: ok, say: nobody asked }
+`)))
+	b.world.set(func(w *world) { w.rate = nil })
+	b.serve()
+	if r := b.ended(b.start("table"), engine.Succeeded); r.Outcome != "nobody asked" {
+		t.Errorf("outcome %q", r.Outcome)
 	}
 }
 
@@ -140,7 +160,10 @@ expect: result.keys < 5
 on_fail: { offer: [{ run: remedy, with: { to: x } }] }
 `)+step("2. Watch", "id: watch\ndo: redis.look\ntarget: cache\nwatch: { every: 1ms, for: 1m, until: result.keys < 5 }\non_fail: { goto: far }")+
 		step("3. Skipped then", "id: near\ndo: redis.look\ntarget: cache")+
-		step("4. Far", "id: far\ndo: redis.look\ntarget: cache")))
+		step("4. Far", "id: far\ndo: redis.look\ntarget: cache")+
+		step("5. Wipe", "id: wipe\ndo: redis.wipe\ntarget: cache\nwith: { pattern: \"*\" }\nconfirm: Really?")+
+		step("6. Needs it", "id: needs\ndo: redis.echo\ntarget: cache\nwith: { lines: \"${{ steps.wipe.result.deleted }}\" }")+
+		step("7. Expects it", "id: expects\ndo: redis.look\ntarget: cache\nexpect: [result.keys > 5, steps.wipe.result.deleted > 0]")))
 	b.serve()
 	r := b.ended(b.start("offering", func(r *engine.StartRequest) { r.DryRun = true }), engine.Succeeded)
 	if len(r.Offers) != 0 {
@@ -154,6 +177,15 @@ on_fail: { offer: [{ run: remedy, with: { to: x } }] }
 		}
 		if !strings.HasSuffix(said, want) {
 			t.Errorf("%s is shown as %q, want it to end with %q", a.Step, said, want)
+		}
+	}
+	wantStatus(t, r, "wipe=skipped", "needs=skipped", "expects=pass")
+	for step, want := range map[string]string{
+		"needs":   "unknown: it needs what step 5 (Wipe) would find",
+		"expects": "1000 keys; unknown: steps.wipe.result.deleted > 0",
+	} {
+		if i := slices.IndexFunc(r.Attempts, func(a engine.Attempt) bool { return a.Step == step }); i < 0 || r.Attempts[i].Found != want {
+			t.Errorf("%s is not shown as %q:\n%s", step, want, describe(r))
 		}
 	}
 	if r = b.ended(b.start("offering"), engine.Failed); len(r.Offers) == 0 || r.Offers[0].Why != "" {

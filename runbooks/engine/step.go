@@ -46,6 +46,12 @@ func (w *worker) visit(step *runbooks.Step) (parked bool, err error) {
 	if w.run.DryRun && (step.Effect > runbooks.Read || step.Confirm != nil || step.Review != nil) {
 		return w.rehearse(step)
 	}
+	if w.run.DryRun {
+		if lacking := w.lacks(step); lacking != nil {
+			w.shown(step, "unknown: it needs what "+name(lacking)+" would find"+w.forks(step))
+			return false, nil
+		}
+	}
 	return w.action(step)
 }
 
