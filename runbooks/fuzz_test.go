@@ -1,6 +1,7 @@
 package runbooks_test
 
 import (
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -231,6 +232,85 @@ func FuzzCell(f *testing.F) {
 			if cell.Matches(v) && !cell.Any && !cell.None && v == nil {
 				t.Errorf("cell %q takes no data", text)
 			}
+		}
+	})
+}
+
+// A table whose every case is one row's is said to be so, and no other is: the
+// checker's grid against every point that its bounds can tell apart.
+func FuzzTable(f *testing.F) {
+	for _, s := range []string{"\x00\x01\x02", "abcdefgh", "\x00\x10\x21\x32\x43\x54\x65\x76\x87\x98", "012345678901234567890123456789"} {
+		f.Add([]byte(s))
+	}
+	from := func(takes func(v float64) bool) func(*float64) bool {
+		return func(v *float64) bool { return v != nil && takes(*v) }
+	}
+	cells := []struct {
+		text  string
+		takes func(*float64) bool
+	}{
+		{"*", func(*float64) bool { return true }}, {"none", func(v *float64) bool { return v == nil }},
+		{"<1", from(func(v float64) bool { return v < 1 })}, {"<=1", from(func(v float64) bool { return v <= 1 })},
+		{">1", from(func(v float64) bool { return v > 1 })}, {">=1", from(func(v float64) bool { return v >= 1 })},
+		{"=1", from(func(v float64) bool { return v == 1 })}, {"0..2", from(func(v float64) bool { return v >= 0 && v < 2 })},
+		{"0..=2", from(func(v float64) bool { return v >= 0 && v <= 2 })}, {"<2", from(func(v float64) bool { return v < 2 })},
+		{">=2", from(func(v float64) bool { return v >= 2 })}, {"2..3", from(func(v float64) bool { return v >= 2 && v < 3 })},
+		{">=3", from(func(v float64) bool { return v >= 3 })}, {"<0", from(func(v float64) bool { return v < 0 })},
+	}
+	inputs := []string{"a: params.a", "b: 'ratio(params.b, params.c)'"} // the second may have no data
+	cat := catalog(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == 0 || len(data) > 24 {
+			return
+		}
+		n := 1 + int(data[0])%len(inputs)
+		var rows []string
+		var taking [][]func(*float64) bool
+		for data = data[1:]; len(data) >= n; data = data[n:] {
+			var row []string
+			var takes []func(*float64) bool
+			for i := range n {
+				c := cells[int(data[i])%len(cells)]
+				row, takes = append(row, fmt.Sprintf("%c: %q", "ab"[i], c.text)), append(takes, c.takes)
+			}
+			taking = append(taking, takes)
+			rows = append(rows, "  - { "+strings.Join(row, ", ")+", next: true }")
+		}
+		if len(rows) == 0 {
+			return
+		}
+		file := "---\nformat: 1\nrunbook: x\nparams:\n  a: { type: float, required: true }\n  b: { type: int, required: true }\n  c: { type: int, required: true }\n---\n# T\n\n## 1. S\n\n```yaml step\nid: t\ndo: decide\ninputs: { " +
+			strings.Join(inputs[:n], ", ") + " }\nrows:\n" + strings.Join(rows, "\n") + "\n```\n\n## Report\n\n```markdown report\nx\n```\n"
+		_, problems := runbooks.Parse("x.md", []byte(file), cat)
+		gap, overlap := false, false
+		for _, p := range problems {
+			gap, overlap = gap || p.Code == "RB502", overlap || p.Code == "RB503"
+			if p.Code == "RB501" {
+				return // none for what always has data
+			}
+			if p.Code != "RB502" && p.Code != "RB503" {
+				t.Fatalf("%s\n%s", p, file)
+			}
+		}
+		wantGap, wantOverlap := false, false
+		points := []*float64{rate(-1), rate(0), rate(0.5), rate(1), rate(1.5), rate(2), rate(2.5), rate(3), rate(4)}
+		for _, a := range points {
+			others := []*float64{nil}
+			if n == 2 {
+				others = append(others, points...)
+			}
+			for _, b := range others {
+				taken := 0
+				for _, row := range taking {
+					if row[0](a) && (n == 1 || row[1](b)) {
+						taken++
+					}
+				}
+				wantGap, wantOverlap = wantGap || taken == 0, wantOverlap || taken > 1
+			}
+		}
+		if gap != wantGap || overlap != wantOverlap {
+			t.Errorf("gaps: %v, want %v; overlaps: %v, want %v (%v)\n%s", gap, wantGap, overlap, wantOverlap, problems, file)
 		}
 	})
 }
