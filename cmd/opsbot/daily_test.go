@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -43,18 +44,20 @@ func TestDailyInContainers(t *testing.T) {
 	t.Run("empty metric", func(t *testing.T) {
 		v := w.visit(t)
 		r := v.run(review, nil)
-		r.check(t, wants{state: engine.Succeeded, marks: map[string]string{"hits": "unknown", "hits_before": "pass", "statements": "pass"},
+		r.check(t, wants{state: engine.Failed, verdict: "unknown", marks: map[string]string{"hits": "unknown", "hits_before": "pass", "statements": "pass"},
+			outcome: "the cache: look whether it is still measured", asked: []string{},
 			report: []string{"? Cache hit rate: no data", "before: no data", "✓ What statements took since 20", "not in the week alone, by queryid: "}})
 		// The next one tells what was taken since.
 		w.sql(t, strings.Repeat("SELECT 'of this week', pg_sleep(0.3);\n", 7))
 		r = v.run(review, nil)
-		r.check(t, wants{state: engine.Succeeded, marks: map[string]string{"statements": "pass"},
+		r.check(t, wants{state: engine.Failed, marks: map[string]string{"statements": "pass"},
 			report: []string{"✓ Most costly statement: SELECT $1, pg_sleep($2)", ", the last review, by queryid: ", ": 7 × in 2 s"}})
 	})
 	t.Run("no Prometheus", func(t *testing.T) {
 		w.compose(t, "stop", "prometheus")
 		r := w.visit(t).run(review, nil)
-		r.check(t, wants{state: engine.Succeeded, marks: map[string]string{"inflight": "fail"},
+		r.check(t, wants{state: engine.Failed, verdict: "fail", marks: map[string]string{"inflight": "fail"},
+			outcome: "no data about requests at once, latency, errors, the cache: look whether", asked: []string{},
 			report: []string{"✗ Peak requests at once: no data", "✗ P95 latency: no data", "✗ Error rate: no data"}})
 		w.compose(t, "start", "prometheus")
 	})
@@ -106,17 +109,42 @@ func TestDailyInContainers(t *testing.T) {
 	})
 	t.Run("with data", func(t *testing.T) {
 		v := w.visit(t)
-		poll(t, "Prometheus has seen lookups", func() bool {
-			resp, err := http.Get(w.body.PrometheusURL() + "/api/v1/query?query=sum(increase(cache_lookups_total[7d]))")
-			if err != nil {
-				return false
-			}
-			defer resp.Body.Close()
-			text, err := io.ReadAll(resp.Body)
-			return err == nil && strings.Contains(string(text), `"value"`)
-		})
+		poll(t, "Prometheus has seen lookups", func() bool { return w.knows(t, "sum(increase(cache_lookups_total[7d]))") })
 		r := v.run(review+" errors=0.000001", replies{"decision": {{fields: map[string]string{"choice": "errors", "reason": "the test made them"}}}})
 		r.check(t, wants{state: engine.Succeeded, verdict: "warn", offers: []string{"high-error-rate"}, asked: []string{"decision"},
 			marks: map[string]string{"errors": "warn", "hits": "pass", "p95": "pass"}, report: []string{"! Error rate: ", "Decision: errors, because: the test made them"}})
 	})
+	// For a while nothing is measured: what was before and what came after is the
+	// week's, and the time between is neither a zero nor an error.
+	t.Run("a gap", func(t *testing.T) {
+		const now = "http_requests_in_progress"
+		w.compose(t, "stop", "api")
+		poll(t, "the series end", func() bool { return !w.knows(t, now) })
+		w.compose(t, "start", "api")
+		w.reload(t)
+		poll(t, "the series go on", func() bool { return w.knows(t, now) })
+		// Seconds since which there is a series that there was not all the time.
+		if !w.knows(t, "count_over_time(sum("+now+")[1h:1s]) < (time() - min_over_time(timestamp(sum("+now+"))[1h:1s]))") {
+			t.Error("the series have no gap")
+		}
+		v := w.visit(t)
+		r := v.run(review+" errors=1", nil)
+		r.check(t, wants{state: engine.Succeeded, verdict: "pass", asked: []string{}, outcome: "no target is missed",
+			marks: map[string]string{"inflight": "pass", "p95": "pass", "errors": "pass", "hits": "pass"}})
+		if strings.Contains(strings.ReplaceAll(r.Report, "before: no data", ""), "no data") {
+			t.Errorf("the gap is taken for no data at all:\n%s", r.Report)
+		}
+	})
+}
+
+// knows reports whether Prometheus has a value for a query.
+func (w *ward) knows(t *testing.T, query string) bool {
+	t.Helper()
+	resp, err := http.Get(w.body.PrometheusURL() + "/api/v1/query?query=" + url.QueryEscape(query))
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return err == nil && strings.Contains(string(text), `"value"`)
 }
