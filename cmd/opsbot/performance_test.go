@@ -28,6 +28,7 @@ func TestPerformanceInContainers(t *testing.T) {
 		{"h a little slow", little, "", wants{state: engine.Succeeded, verdict: "warn", outcome: "(h)", marks: map[string]string{"latency": "warn"}}},
 		{"g very slow", very, "", wants{state: engine.Failed, verdict: "fail", offers: []string{"emergency-restart", "major-incident"}, marks: map[string]string{"latency": "fail"}}},
 		{"c leaks", little + "&hog=100", " max_memory=80MiB", wants{verdict: "warn", offers: []string{"emergency-restart"}}},
+		{"c leaks by its limit", little + "&hog=100", " max_memory_pct=15", wants{verdict: "warn", offers: []string{"emergency-restart"}}}, // of 512 MiB
 		{"d misses", little + "&reads=300", "", wants{verdict: "warn", offers: []string{"cache-fix"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
