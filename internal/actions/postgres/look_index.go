@@ -15,13 +15,14 @@ type lookIndex struct{}
 
 // An IndexLook is the result of postgres.index.
 type IndexLook struct {
-	Name  string `json:"name" help:"with its schema"`
-	Table string `json:"table" help:"with its schema"`
-	State string `json:"state" help:"valid, invalid, missing, or other: something else has that name"`
-	Def   string `json:"def" help:"its definition, as the server has it; empty: it is missing"`
-	Want  string `json:"want" help:"the configured definition, in the server's words"`
-	Bytes int    `json:"bytes" help:"its size"`
-	Scans int    `json:"scans" help:"how often it was used since the statistics began"`
+	Name       string `json:"name" help:"with its schema"`
+	Table      string `json:"table" help:"with its schema"`
+	State      string `json:"state" help:"valid, invalid, missing, or other: something else has that name"`
+	Def        string `json:"def" help:"its definition, as the server has it; empty: it is missing"`
+	Want       string `json:"want" help:"the configured definition, in the server's words"`
+	Bytes      int    `json:"bytes" help:"its size"`
+	TableBytes int    `json:"table_bytes" help:"size of its table, without indexes"`
+	Scans      int    `json:"scans" help:"how often it was used since the statistics began"`
 }
 
 // Found says the result in one line.
@@ -58,7 +59,7 @@ func (lookIndex) Run(ctx context.Context, call runbooks.Call, out io.Writer) (an
 	r := IndexLook{Name: i.fullName(), Table: i.Table}
 	err = c.maintain(ctx, "look at an index of", func(conn *pgx.Conn) error {
 		s, err := i.inspect(ctx, conn)
-		r.State, r.Def, r.Want, r.Bytes, r.Scans = s.word(), s.def, essence(s.wanted), s.bytes, s.scans
+		r.State, r.Def, r.Want, r.Bytes, r.TableBytes, r.Scans = s.word(), s.def, essence(s.wanted), s.bytes, s.table, s.scans
 		if s.there && !s.same {
 			r.State = "other"
 		}

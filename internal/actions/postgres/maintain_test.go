@@ -38,7 +38,7 @@ func TestIndex(t *testing.T) {
 	}
 	look := func(state string) {
 		t.Helper()
-		if l := do[postgres.IndexLook](t, "postgres.index", conn, args); l.State != state || l.Want != "btree (user_id, created_at DESC)" || (l.Def == "") != (state == "missing") || (l.Bytes > 0) == (state == "missing") {
+		if l := do[postgres.IndexLook](t, "postgres.index", conn, args); l.State != state || l.Want != "btree (user_id, created_at DESC)" || (l.Def == "") != (state == "missing") || (l.Bytes > 0) == (state == "missing") || l.TableBytes <= 0 {
 			t.Errorf("a look at an index that is %s: %+v", state, l)
 		}
 	}
