@@ -128,6 +128,12 @@ func mayTouch(list []box) error {
 
 func (b box) name() string { return strings.TrimPrefix(b.Name, "/") }
 
+// answersTo reports whether the name is one by which the networks of the
+// container know it alone.
+func (b box) answersTo(name string) bool {
+	return name != "" && (name == b.name() || name == b.Config.Hostname || name == b.ID || name == short(b.ID))
+}
+
 // health is healthy, unhealthy, starting or none.
 func (b box) health() string {
 	if b.State.Health == nil || b.State.Health.Status == "" {

@@ -115,9 +115,7 @@ func (p *switchPlan) servers() []string {
 // right reports whether an instance that names itself so is one of the targets:
 // by the container's host name, id or name.
 func (p *switchPlan) right(who string) bool {
-	return who != "" && slices.ContainsFunc(p.targets, func(b box) bool {
-		return who == b.Config.Hostname || who == b.name() || who == b.ID || who == short(b.ID)
-	})
+	return slices.ContainsFunc(p.targets, func(b box) bool { return b.answersTo(who) })
 }
 
 // Preview shows the change of the file.

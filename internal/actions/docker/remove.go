@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,31 @@ func (remove) chosen(ctx context.Context, c *Conn, args *RemoveArgs) ([]box, err
 				Hinted("compose.down and compose.scale remove what Compose made.")
 		}
 	}
-	return boxes, mayTouch(boxes)
+	if err := mayTouch(boxes); err != nil {
+		return nil, err
+	}
+	return boxes, c.mayGo(boxes)
+}
+
+// mayGo refuses to remove what the proxy sends traffic to: nobody would answer
+// any more, and nginx does not load a file with a name that is gone.
+func (c *Conn) mayGo(boxes []box) error {
+	n := c.config.Nginx
+	if n == nil || len(boxes) == 0 {
+		return nil
+	}
+	text, err := n.read()
+	if err != nil {
+		return err
+	}
+	names := hosts(text)
+	for _, b := range boxes {
+		if slices.ContainsFunc(names, b.answersTo) {
+			return fault.New(fault.Conflict, "%s gets the traffic of %s: removing it would be an outage.", b.name(), n.URL).
+				Hinted("Send the traffic to blue first, with nginx.switch. %s names it.", n.File)
+		}
+	}
+	return nil
 }
 
 // Preview says what is removed.

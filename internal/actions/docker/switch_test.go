@@ -98,6 +98,10 @@ func TestSwitchUnderLoad(t *testing.T) {
 		t.Errorf("the file is not restored: %s", text)
 	}
 
+	// The traffic still goes to green, which therefore stays.
+	_, _, err = try(t, conn, "docker.remove", map[string]any{"service": "api"})
+	refused(t, err, fault.Conflict, green.Name+" gets the traffic")
+
 	back := do[docker.Switched](t, conn, "nginx.switch", map[string]any{"to": "blue"})
 	if back.PreviousUpstream != "green" || back.Upstream != "blue" || back.Seen[green.ContainerID[:12]] != 0 {
 		t.Errorf("switched back = %+v", back)
