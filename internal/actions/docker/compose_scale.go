@@ -79,6 +79,9 @@ func (composeScale) plan(ctx context.Context, call runbooks.Call) (*Conn, *compo
 	if err != nil {
 		return fail(err)
 	}
+	if err := c.onlyBlue("compose.scale", []string{args.Service}, all); err != nil {
+		return fail(err)
+	}
 	list := slices.DeleteFunc(all, func(b box) bool { return b.color != blue })
 	if args.Replicas > 1 {
 		if err := s.mayScale(args.Service); err != nil {

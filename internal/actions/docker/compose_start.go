@@ -45,7 +45,10 @@ func (composeStart) meant(ctx context.Context, call runbooks.Call) (*Conn, *comp
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
-	list := slices.DeleteFunc(all, func(b box) bool { return b.color != blue })
+	list := slices.DeleteFunc(slices.Clone(all), func(b box) bool { return b.color != blue })
+	if err := c.onlyBlue("compose.start", servicesOf(list), all); err != nil {
+		return nil, nil, nil, nil, err
+	}
 	if len(list) == 0 {
 		return nil, nil, nil, nil, fault.New(fault.NotFound, "There is no container of %s to start.", cmp.Or(args.Service, c.config.Project)).
 			Hinted("compose.up creates them.")
@@ -82,12 +85,10 @@ func (s composeStart) Run(ctx context.Context, call runbooks.Call, out io.Writer
 	}
 	began := time.Now()
 	r := Up{ImagesBefore: map[string]string{}}
-	var names []string
 	for _, b := range list {
 		r.ImagesBefore[b.service] = b.Image
-		names = append(names, b.service)
 	}
-	names = slices.Compact(names) // boxes come by service
+	names := servicesOf(list)
 	line := []string{"start"}
 	if args.Service != "" {
 		line = append(line, args.Service)

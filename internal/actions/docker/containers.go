@@ -84,12 +84,21 @@ func (c *Conn) boxes(ctx context.Context, service string) ([]box, error) {
 	return list, nil
 }
 
-// of lists the containers of one service and color; none is an error.
+// of lists the containers of one service and color, by default the one that
+// serves; none is an error.
 func (c *Conn) of(ctx context.Context, service, color string) ([]box, error) {
-	color = cmp.Or(color, blue)
 	all, err := c.boxes(ctx, "")
 	if err != nil {
 		return nil, err
+	}
+	if color == "" {
+		serving, err := c.greenServing(service, all)
+		if err != nil {
+			return nil, err
+		}
+		if color = blue; serving != nil {
+			color = green
+		}
 	}
 	var list []box
 	var known []string
@@ -213,6 +222,15 @@ func (b box) pgData() string {
 		}
 	}
 	return ""
+}
+
+// servicesOf names the services of the boxes, which come by service.
+func servicesOf(list []box) []string {
+	var names []string
+	for _, b := range list {
+		names = append(names, b.service)
+	}
+	return slices.Compact(names)
 }
 
 // imagesOf joins the ids of the boxes' images.

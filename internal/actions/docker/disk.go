@@ -58,7 +58,7 @@ func (disk) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any, er
 	if err != nil {
 		return nil, err
 	}
-	boxes, err := c.of(ctx, args.Service, blue)
+	boxes, err := c.of(ctx, args.Service, "")
 	if err != nil {
 		return nil, err
 	}

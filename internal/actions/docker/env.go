@@ -20,7 +20,7 @@ type env struct{}
 // EnvArgs are the arguments of docker.env.
 type EnvArgs struct {
 	Service string   `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color   string   `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color   string   `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 	Keys    []string `arg:"keys" required:"true" pattern:"^[A-Za-z_][A-Za-z0-9_]{0,127}$" help:"names of variables"`
 }
 

@@ -17,7 +17,7 @@ type evidence struct{}
 // EvidenceArgs are the arguments of docker.evidence.
 type EvidenceArgs struct {
 	Service string `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color   string `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color   string `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 	Lines   int    `arg:"lines" default:"5000" min:"1" max:"5000" help:"of each container's log, the newest"`
 }
 

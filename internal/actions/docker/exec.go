@@ -65,7 +65,7 @@ func named(names []string) string {
 
 // execute runs a configured command and keeps what it wrote.
 func (c *Conn) execute(ctx context.Context, cmd Command, out io.Writer) (any, error) {
-	running, err := c.of(ctx, cmd.Service, blue)
+	running, err := c.of(ctx, cmd.Service, "")
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (execute) Preview(ctx context.Context, call runbooks.Call) (runbooks.Previe
 	if err != nil {
 		return runbooks.Preview{}, err
 	}
-	boxes, err := c.of(ctx, cmd.Service, blue)
+	boxes, err := c.of(ctx, cmd.Service, "")
 	if err != nil {
 		return runbooks.Preview{}, err
 	}
@@ -137,7 +137,7 @@ func (execute) Run(ctx context.Context, call runbooks.Call, out io.Writer) (any,
 	if err != nil {
 		return nil, err
 	}
-	boxes, err := c.of(ctx, cmd.Service, blue)
+	boxes, err := c.of(ctx, cmd.Service, "")
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type logs struct{}
 // LogsArgs are the arguments of docker.logs.
 type LogsArgs struct {
 	Service    string        `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color      string        `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color      string        `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 	Since      time.Duration `arg:"since" default:"15m" min:"1s" max:"24h" help:"how far back"`
 	SinceStart bool          `arg:"since_start" help:"instead: since each container's last start"`
 	Lines      int           `arg:"lines" default:"500" min:"1" max:"5000" help:"at most so many, the newest, of those that match"`

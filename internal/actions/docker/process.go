@@ -21,7 +21,7 @@ import (
 // A Process is a program to run in a service's container.
 type Process struct {
 	Service string
-	Color   string   // "" is blue, Compose's own
+	Color   string   // "" is the one that serves
 	Argv    []string // never through a shell
 	User    string   // "" is the container's
 	Env     []string // KEY=value, besides the container's; secrets belong here, not into Argv

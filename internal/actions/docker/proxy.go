@@ -106,10 +106,56 @@ func (c *Conn) colorOf(ctx context.Context, text []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if slices.ContainsFunc(list, func(b box) bool { return b.color == green && names[0] == b.name() }) {
+	if slices.ContainsFunc(list, func(b box) bool { return b.color == green && b.answersTo(names[0]) }) {
 		return green, nil
 	}
 	return "other", nil
+}
+
+// greenServing is the green instance of a service that the proxy sends traffic
+// to, by its file; nil if blue serves. Whether it runs is another question.
+func (c *Conn) greenServing(service string, all []box) (*box, error) {
+	n := c.config.Nginx
+	if n == nil || n.Of != service {
+		return nil, nil
+	}
+	greens := slices.DeleteFunc(slices.Clone(all), func(b box) bool { return b.service != service || b.color != green })
+	if len(greens) == 0 {
+		return nil, nil // the file does not matter, and need not be there
+	}
+	text, err := n.read()
+	if err != nil {
+		return nil, err
+	}
+	names := hosts(text)
+	if i := slices.IndexFunc(greens, func(b box) bool { return slices.ContainsFunc(names, b.answersTo) }); i >= 0 {
+		return &greens[i], nil
+	}
+	return nil, nil
+}
+
+// onlyBlue refuses what would bring blue up beside a green instance that serves.
+func (c *Conn) onlyBlue(action string, services []string, all []box) error {
+	for _, service := range services {
+		g, err := c.greenServing(service, all)
+		if err != nil {
+			return err
+		}
+		if g != nil {
+			return fault.New(fault.Conflict, "%s would bring up an older %s beside the green instance that serves (%s, %s).", action, service, g.name(), g.Config.Image).
+				Hinted("%s docker.start and docker.restart mean green as long as it serves.", g.finish())
+		}
+	}
+	return nil
+}
+
+// finish says how a blue-green deployment is finished whose green instance this is.
+func (b box) finish() string {
+	tag := tagOf(b.Config.Image)
+	if tag == "" {
+		tag = "its tag"
+	}
+	return fmt.Sprintf("Finish the blue-green deployment first: run fresh-deployment with image_tag=%s.", tag)
 }
 
 // proxies are the running containers of the proxy.

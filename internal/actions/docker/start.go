@@ -14,7 +14,7 @@ type start struct{}
 // StartArgs are the arguments of docker.start.
 type StartArgs struct {
 	Service string `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color   string `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color   string `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 }
 
 func (start) Spec() runbooks.Spec {

@@ -19,7 +19,7 @@ type stats struct{}
 // StatsArgs are the arguments of docker.stats.
 type StatsArgs struct {
 	Service string        `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color   string        `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color   string        `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 	For     time.Duration `arg:"for" default:"2s" min:"1s" max:"60s" help:"how long to measure"`
 }
 

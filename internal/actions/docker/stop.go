@@ -15,7 +15,7 @@ type stop struct{}
 // StopArgs are the arguments of docker.stop and docker.restart.
 type StopArgs struct {
 	Service string        `arg:"service" required:"true" pattern:"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$" help:"of the Compose project"`
-	Color   string        `arg:"color" default:"blue" values:"blue|green" help:"green: the one that docker.run started beside it"`
+	Color   string        `arg:"color" values:"blue|green" help:"blue: Compose's own; green: the one that docker.run started beside it; by default the one that the proxy sends traffic to, else blue"`
 	Grace   time.Duration `arg:"grace" default:"0s" min:"0s" max:"300s" help:"before it is killed; 0s: the container's own, else 10s, and 60s for a database"`
 	Signal  string        `arg:"signal" values:"SIGTERM|SIGINT|SIGQUIT|SIGHUP" help:"that asks it to stop; by default the container's own, and SIGINT for PostgreSQL"`
 }

@@ -73,10 +73,14 @@ func TestSwitchUnderLoad(t *testing.T) {
 	refused(t, err, fault.Conflict, "green instance of api is live")
 
 	// Blue is stopped: no way back to it.
-	do[docker.Restarted](t, conn, "docker.stop", map[string]any{"service": "api"})
+	do[docker.Restarted](t, conn, "docker.stop", map[string]any{"service": "api", "color": "blue"})
 	_, _, err = try(t, conn, "nginx.switch", map[string]any{"to": "blue"})
 	refused(t, err, fault.Conflict, "No blue instance of api is up and healthy")
-	do[docker.Restarted](t, conn, "docker.start", map[string]any{"service": "api"})
+	for name, with := range map[string]map[string]any{"compose.start": nil, "compose.scale": {"service": "api", "replicas": 2}} {
+		_, err = preview(t, conn, name, with)
+		refused(t, err, fault.Conflict, "beside the green instance that serves", "run fresh-deployment with image_tag="+tag)
+	}
+	do[docker.Restarted](t, conn, "docker.start", map[string]any{"service": "api", "color": "blue"})
 
 	// A bad upstream is stopped by nginx's own test, and undone.
 	now, err := os.ReadFile(file)
