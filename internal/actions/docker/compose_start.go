@@ -107,5 +107,8 @@ func (s composeStart) Run(ctx context.Context, call runbooks.Call, out io.Writer
 	if err := c.outcome(ctx, names, &r); err != nil {
 		return nil, err
 	}
+	if err := c.reloadProxy(ctx, names, out); err != nil {
+		return nil, err
+	}
 	return r, nil
 }

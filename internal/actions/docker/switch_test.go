@@ -131,6 +131,10 @@ func TestProxyFollowsARestart(t *testing.T) {
 	if err != nil || !strings.Contains(out, "reloaded nginx") {
 		t.Fatalf("restart: %v\n%s", err, out)
 	}
+	do[docker.Restarted](t, conn, "docker.stop", map[string]any{"service": "api"})
+	if _, out, err = try(t, conn, "compose.start", map[string]any{"service": "api"}); err != nil || !strings.Contains(out, "reloaded nginx") {
+		t.Fatalf("compose.start: %v\n%s", err, out)
+	}
 	r := do[docker.Switched](t, conn, "nginx.switch", map[string]any{"to": "blue"})
 	if len(r.Seen) != 1 {
 		t.Errorf("answered: %+v", r.Seen)
