@@ -223,18 +223,13 @@ func (k *compose) model(ctx context.Context, imageTag string) (model, error) {
 	return m, nil
 }
 
-// emptyKeys returns those of the keys that the env file does not set to
-// something.
-func (k *compose) emptyKeys(ctx context.Context, keys []string) ([]string, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
+// environment is what the env file sets, as KEY=value.
+func (k *compose) environment(ctx context.Context) ([]string, error) {
 	stdout, _, err := k.run(ctx, "read "+k.envFile, "", io.Discard, "config", "--environment")
 	if err != nil {
 		return nil, err
 	}
-	lines := strings.Split(stdout, "\n")
-	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return variableOf(lines, key) != "" }), nil
+	return strings.Split(stdout, "\n"), nil
 }
 
 // composed is the command line of a connection that has a Compose file.

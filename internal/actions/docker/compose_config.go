@@ -25,6 +25,7 @@ type ComposeConfig struct {
 	Images     map[string]string `json:"images" help:"service → image that compose.up would use"`
 	MissingEnv []string          `json:"missing_env" help:"variables that the file uses or the step asks for, and that are empty"`
 	ConfigHash string            `json:"config_hash" help:"of the file with its variables filled in"`
+	EnvTag     string            `json:"env_tag" help:"IMAGE_TAG as the env file has it, which everything else goes by that Compose does"`
 }
 
 // Found says the result in one line.
@@ -59,11 +60,12 @@ func (composeConfig) Run(ctx context.Context, call runbooks.Call, _ io.Writer) (
 	if err != nil {
 		return nil, err
 	}
-	empty, err := k.emptyKeys(ctx, args.Keys)
+	set, err := k.environment(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := ComposeConfig{Images: map[string]string{}, ConfigHash: m.hash, MissingEnv: append([]string{}, empty...)}
+	empty := slices.DeleteFunc(slices.Clone(args.Keys), func(key string) bool { return variableOf(set, key) != "" })
+	r := ComposeConfig{Images: map[string]string{}, ConfigHash: m.hash, EnvTag: variableOf(set, "IMAGE_TAG"), MissingEnv: append([]string{}, empty...)}
 	r.MissingEnv = append(r.MissingEnv, m.empty...)
 	slices.Sort(r.MissingEnv)
 	r.MissingEnv = slices.Compact(r.MissingEnv)

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
 	"opsbot/internal/fault"
@@ -96,12 +98,45 @@ func (composeScale) plan(ctx context.Context, call runbooks.Call) (*Conn, *compo
 			return fail(fault.New(fault.Forbidden, "%s is a database (%s): two on one volume destroy it.", args.Service, b.database()))
 		}
 	}
+	if args.Replicas >= len(list) {
+		if err := c.oneImage(ctx, s.Image, args, list); err != nil {
+			return fail(err)
+		}
+	}
 	if args.Replicas > len(list) {
 		if err := c.fits(ctx, args, list); err != nil {
 			return fail(err)
 		}
 	}
 	return c, k, args, list, nil
+}
+
+// oneImage refuses replicas of another image than those that are there: more of
+// them would be a deployment of a part.
+func (c *Conn) oneImage(ctx context.Context, image string, args *ComposeScaleArgs, list []box) error {
+	if len(list) == 0 {
+		return nil
+	}
+	for _, b := range list {
+		if b.Image != list[0].Image {
+			return fault.New(fault.Conflict, "The containers of %s have more than one image already: %s has %s (%s), %s has %s (%s).", args.Service,
+				list[0].name(), list[0].Config.Image, short(list[0].Image), b.name(), b.Config.Image, short(b.Image)).
+				Hinted("Bring them to one first, with compose.up and image_tag.")
+		}
+	}
+	if args.Replicas == len(list) || image == "" {
+		return nil
+	}
+	in, err := c.client.ImageInspect(ctx, image)
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return c.explain("look for the image "+image, err)
+	}
+	if in.ID != list[0].Image {
+		return fault.New(fault.Conflict, "compose.scale would run %s (%s) of %s beside %s (%s), which is there now.", image, cmp.Or(short(in.ID), "not here"),
+			args.Service, list[0].Config.Image, short(list[0].Image)).
+			Hinted("Is IMAGE_TAG in the env file the one that was deployed? Put it right, then scale; another version is a deployment of its own.")
+	}
+	return nil
 }
 
 // mayScale refuses what allows one container only.

@@ -107,7 +107,7 @@ func TestComposeUpAndItsImages(t *testing.T) {
 	t.Parallel()
 	p, env := composed(t, nil)
 	c := do[docker.ComposeConfig](t, p.conn, "compose.config", map[string]any{"keys": []any{"TOKEN", "SECRET"}})
-	if strings.Join(c.Services, " ") != "api db fixed one" || strings.Join(c.MissingEnv, " ") != "SECRET" || c.ConfigHash == "" {
+	if strings.Join(c.Services, " ") != "api db fixed one" || strings.Join(c.MissingEnv, " ") != "SECRET" || c.EnvTag == "" || !strings.HasSuffix(c.Images["api"], ":"+c.EnvTag) || c.ConfigHash == "" {
 		t.Errorf("config = %+v", c)
 	}
 	// Where nothing was started, everything is missing.
@@ -185,7 +185,7 @@ func (p *project) file() string { return p.composeFile }
 
 func TestComposeScale(t *testing.T) {
 	t.Parallel()
-	p, _ := composed(t, func(c *docker.Config) { c.MaxReplicas = 3 })
+	p, env := composed(t, func(c *docker.Config) { c.MaxReplicas = 3 })
 	do[docker.Up](t, p.conn, "compose.up", map[string]any{"services": []any{"api", "fixed", "one"}})
 	for with, says := range map[*map[string]any]string{
 		{"service": "api", "replicas": 4}:   "more than the 3",
@@ -201,6 +201,20 @@ func TestComposeScale(t *testing.T) {
 	if err != nil || !has(pr.Impact, "api from 1 to 3 replicas") || !has(pr.Impact, "creates container "+p.name+"-api-3") || has(pr.Impact, "recreates") {
 		t.Errorf("preview = %+v, %v", pr, err)
 	}
+	// An env file that is ahead, or behind, would mix two versions.
+	text, err := os.ReadFile(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, env, string(text)+"IMAGE_TAG="+second(t, p)+"\n")
+	_, err = preview(t, p.conn, "compose.scale", map[string]any{"service": "api", "replicas": 2})
+	refused(t, err, fault.Conflict, "compose.scale would run", "which is there now", "IMAGE_TAG in the env file")
+	_, _, err = try(t, p.conn, "compose.scale", map[string]any{"service": "api", "replicas": 2})
+	refused(t, err, fault.Conflict, "which is there now")
+	if s := do[docker.Services](t, p.conn, "docker.ps", map[string]any{"service": "api"}); len(s.Containers) != 1 {
+		t.Errorf("containers after a refusal = %+v", s.Containers)
+	}
+	write(t, env, string(text))
 	r := do[docker.Scaled](t, p.conn, "compose.scale", map[string]any{"service": "api", "replicas": 3})
 	if r.ReplicasBefore != 1 || r.ReplicasAfter != 3 || !r.AllOK {
 		t.Errorf("scaled = %+v", r)
