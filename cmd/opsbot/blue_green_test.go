@@ -260,3 +260,75 @@ func (v *visit) slowly(base string) error {
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
 }
+
+// One deployment after the other: the first is finished by a fresh deployment
+// of the version that green runs, while users notice nothing; then there can be
+// another one.
+func TestTwoDeploymentsInContainers(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, compose.Options{Rows: 1000})
+	release := func(version string) string {
+		t.Helper()
+		tag, err := w.body.Release(t.Context(), compose.Release{Version: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tag
+	}
+	first, second := release("2.1.0"), release("2.2.0")
+	line := func(tag string) string {
+		return "blue-green-deployment image=" + compose.APIImage + ":" + tag + " monitor=10s drain=3m slack=5000 p95_fail=10000"
+	}
+	fresh := func(tag string) string {
+		return "fresh-deployment image_tag=" + tag + " indexes=users_pkey"
+	}
+	// tells puts the tag into the env file, as the manual step asks.
+	tells := func(tag string) reply {
+		return reply{before: func() {
+			if err := w.body.SetEnv("IMAGE_TAG", tag); err != nil {
+				t.Error(err)
+			}
+		}}
+	}
+	load := w.body.Load(traffic.Options{Fresh: true, Pace: 50 * time.Millisecond})
+	defer load.Stop()
+	v := w.visit(t)
+	r := v.run(line(first), replies{"env": {tells(first)}})
+	r.check(t, wants{state: engine.Succeeded, verdict: "pass", asked: []string{"green", "switch", "stop_blue", "env"}})
+	green := w.greens(t)
+	if len(green) != 1 {
+		t.Fatalf("green is %s", green)
+	}
+	id := w.docker(t, "inspect", "--format", "{{.Image}}", green[0])
+
+	// Neither another one nor another version before this one is finished.
+	r = v.run(line(second), nil)
+	r.check(t, wants{state: engine.Failed, asked: []string{}, marks: map[string]string{"blue": "fail"}, outcome: "fresh-deployment"})
+	r = v.run(fresh(second), nil)
+	r.check(t, wants{state: engine.Failed, marks: map[string]string{"up": "fail"}})
+	if said := r.found("up"); !strings.Contains(said, "A green instance of api is live") || !strings.Contains(said, "run fresh-deployment with image_tag="+first) {
+		t.Errorf("the refusal says %q", said)
+	}
+
+	r = v.run(fresh(first), nil)
+	r.check(t, wants{state: engine.Succeeded, asked: []string{"data", "migrate_existing", "up", "switch", "drop"},
+		marks:  map[string]string{"config": "pass", "switch": "pass", "smoke": "pass", "drop": "pass", "env": "skipped"},
+		report: []string{"✓ traffic moved from green, ✓ green removed"}})
+	if g := w.greens(t); len(g) > 0 {
+		t.Errorf("green is left: %s", g)
+	}
+	if got := w.inspect(t, "api", "{{.State.Health.Status}} {{.Image}}"); got != "healthy "+id {
+		t.Errorf("Compose's API is %s, want healthy %s", got, id)
+	}
+	if text := w.upstream(t); strings.Contains(text, "green") {
+		t.Errorf("nginx's file is\n%s", text)
+	}
+
+	r = v.run(line(second), replies{"env": {tells(second)}})
+	r.check(t, wants{state: engine.Succeeded, verdict: "pass", asked: []string{"green", "switch", "stop_blue", "env"}})
+	c := load.Stop()
+	if c.Failed > 0 || c.Versions["2.0.0"] == 0 || c.Versions["2.1.0"] == 0 || c.Versions["2.2.0"] == 0 {
+		t.Errorf("the load counted %+v", c)
+	}
+	t.Logf("the load: %d requests, %d failed, by %v", c.Sent, c.Failed, c.Versions)
+}

@@ -86,6 +86,8 @@ type upPlan struct {
 	images   map[string]string
 	scaled   []string // services that keep more containers than the file says
 	replaces []string // services that get another image, in words
+	greens   []box    // that run beside the services that are meant
+	beside   []string // greens of the same image, in words
 }
 
 // plan works out what a call would do, or why it may not.
@@ -143,8 +145,7 @@ func (composeUp) plan(ctx context.Context, call runbooks.Call) (*upPlan, *Compos
 		switch {
 		case !slices.Contains(p.names, b.service):
 		case b.color == green && b.State.Running:
-			return nil, nil, fault.New(fault.Conflict, "A green instance of %s is live (%s): Compose would start its own beside it.", b.service, b.name()).
-				Hinted("Finish the blue-green deployment first: put its tag into the env file, switch back, and remove green.")
+			p.greens = append(p.greens, b)
 		case b.color == blue:
 			p.boxes = append(p.boxes, b)
 		}
@@ -152,7 +153,34 @@ func (composeUp) plan(ctx context.Context, call runbooks.Call) (*upPlan, *Compos
 	if err := mayTouch(p.boxes); err != nil {
 		return nil, nil, err
 	}
-	return p, args, p.compareImages(ctx, args)
+	if err := p.compareImages(ctx, args); err != nil {
+		return nil, nil, err
+	}
+	return p, args, p.compareGreens(all)
+}
+
+// compareGreens refuses to bring up another version beside a green instance
+// that serves, or may serve where no proxy is known. The very image that it runs
+// is how its deployment is finished.
+func (p *upPlan) compareGreens(all []box) error {
+	for _, g := range p.greens {
+		if n := p.c.config.Nginx; n != nil && n.Of == g.service {
+			serving, err := p.c.greenServing(g.service, all)
+			if err != nil {
+				return err
+			}
+			if serving == nil || serving.ID != g.ID {
+				p.beside = append(p.beside, fmt.Sprintf("leaves the green instance %s alone, which gets no traffic", g.name()))
+				continue
+			}
+		}
+		if id := p.images[g.service]; id != g.Image {
+			return fault.New(fault.Conflict, "A green instance of %s is live (%s, %s, %s): Compose would start %s (%s) beside it.", g.service, g.name(),
+				g.Config.Image, short(g.Image), p.model.Services[g.service].Image, short(id)).Hinted("%s", g.finish())
+		}
+		p.beside = append(p.beside, fmt.Sprintf("brings up %s beside the green instance %s, which serves the same image (%s)", g.service, g.name(), short(g.Image)))
+	}
+	return nil
 }
 
 // keepScale pins how many containers services have: without it, up returns to
@@ -226,8 +254,8 @@ func (u composeUp) Preview(ctx context.Context, call runbooks.Call) (runbooks.Pr
 	}
 	preview := runbooks.Preview{
 		Identity: id, Effect: runbooks.Change,
-		Impact: slices.Concat(p.replaces, p.scaled, would),
-		Live: append(frozen(p.boxes),
+		Impact: slices.Concat(p.beside, p.replaces, p.scaled, would),
+		Live: append(frozen(slices.Concat(p.boxes, p.greens)),
 			runbooks.Live{Name: "planned images", Text: strings.Join(images, ", "), Tolerance: runbooks.Exact},
 			runbooks.Live{Name: "configuration", Text: p.model.hash, Tolerance: runbooks.Exact}),
 	}

@@ -70,7 +70,12 @@ func TestSwitchUnderLoad(t *testing.T) {
 
 	// While green is live, Compose would start blue's service beside it.
 	_, err = preview(t, conn, "compose.up", map[string]any{"service": "api"})
-	refused(t, err, fault.Conflict, "green instance of api is live")
+	refused(t, err, fault.Conflict, "green instance of api is live", "run fresh-deployment with image_tag="+tag)
+	// The very image that it runs is how its deployment is finished.
+	pr, err = preview(t, conn, "compose.up", map[string]any{"service": "api", "image_tag": tag})
+	if err != nil || !has(pr.Impact, "beside the green instance "+green.Name+", which serves the same image") {
+		t.Errorf("preview of green's own image = %+v, %v", pr, err)
+	}
 
 	// Blue is stopped: no way back to it.
 	do[docker.Restarted](t, conn, "docker.stop", map[string]any{"service": "api", "color": "blue"})
