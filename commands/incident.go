@@ -20,10 +20,13 @@ func (r *Router) incident(ctx context.Context, req Request, line string, values 
 	if err != nil {
 		return Reply{}, err
 	}
-	if values != nil {
+	filled := values != nil
+	if filled {
+		chosen := o.Verb == orderMore // what More leads to has been asked nothing yet
 		if err := o.fill(values); err != nil {
 			return Reply{}, err
 		}
+		filled = !chosen || o.Verb == orderMore
 	}
 	if o.Verb != orderRun { // whose parameters are no text
 		o.Rest = req.Named(o.Rest)
@@ -47,7 +50,7 @@ func (r *Router) incident(ctx context.Context, req Request, line string, values 
 	if err != nil || i == nil {
 		return reply, err
 	}
-	reply, err = r.order(ctx, req, o, i, values != nil)
+	reply, err = r.order(ctx, req, o, i, filled)
 	var refusal *incidents.Refusal
 	if errors.As(err, &refusal) && len(refusal.Missing) > 0 {
 		a := refusalAnswer(refusal)
