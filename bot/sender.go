@@ -254,6 +254,12 @@ func (s *sender) edit(ctx context.Context, d outbox.Delivery, m blocks.Message) 
 		}
 		d.Channel, d.TS = "", ""
 		s.post(ctx, d, m)
+		if head, ok := d.Notice.Content.(outbox.Incident); ok && head.Active { // the pin went with the old one
+			pin := outbox.Notice{Key: "pin/" + head.ID, Under: d.Notice.Key, Content: outbox.Pin{On: true}}
+			if err := again(ctx, func() error { return s.queue.Enqueue(ctx, pin) }); err != nil {
+				s.log.Error("pin a headline again", "key", d.Notice.Key, "error", err)
+			}
+		}
 	case nowhere:
 		if err := again(ctx, func() error { return s.queue.Forget(ctx, d.Notice.Key) }); err != nil {
 			s.log.Error("forget a message", "key", d.Notice.Key, "error", err)

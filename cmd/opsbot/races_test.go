@@ -95,6 +95,20 @@ func TestHeadlineDeleted(t *testing.T) {
 		said = h.record("ann", "INC-1")
 		return strings.Contains(said, "in the new thread")
 	})
+	h.until("the new headline is pinned", func() bool { return h.pinned(fresh) })
+	old, err := h.sim.As("ben").Reply(room, head.TS, "@opsbot note in the old thread")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.until("it is understood", func() bool { return h.marked(old) })
+	words, err := h.sim.As("ben").Reply(room, head.TS, "the disk is full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.sim.As("ben").React(room, words.TS, "pushpin"); err != nil {
+		t.Fatal(err)
+	}
+	h.recorded("INC-1", "ben: in the old thread", "ben: the disk is full")
 	if strings.Count(said, "Declared → Fixing") != 1 {
 		t.Errorf("the record reads\n%s", said)
 	}

@@ -416,8 +416,9 @@ func (v incidentStore) At(ctx context.Context, where outbox.Conversation) (*inci
 	if err == nil || !errors.Is(err, incidents.ErrNone) || where.Thread == "" {
 		return i, err
 	}
-	// As incidents.HeadlinePrefix has it, and the index.
-	return v.one(ctx, `WHERE id IN (SELECT substr(target_key, 10) FROM messages
+	// As incidents.HeadlinePrefix has it, and the index; what follows the id is of
+	// a former place.
+	return v.one(ctx, `WHERE id IN (SELECT substr(target_key, 10, 36) FROM messages
 		WHERE channel = $1 AND ts = $2 AND substr(target_key, 1, 9) = 'incident/')`, clean(where.Channel), clean(where.Thread))
 }
 
