@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +13,9 @@ import (
 
 // Rooms is told of channels that were made for incidents.
 type Rooms interface {
-	RoomOpened(ctx context.Context, incident, channel, link string) error
+	RoomOpened(ctx context.Context, wanted outbox.Room, channel, link string) error
+	// RoomFailed says that one cannot be made, and why; key names the attempt.
+	RoomFailed(ctx context.Context, wanted outbox.Room, key, why string) error
 }
 
 // nameTries is how many names are tried for a channel.
@@ -25,31 +28,12 @@ func (s *sender) room(ctx context.Context, d outbox.Delivery, r outbox.Room) {
 		s.drop(ctx, d, "nobody is told of rooms", nil)
 		return
 	}
-	var made *slack.Channel
-	var err error
-	for n := range nameTries {
-		name := r.Name
-		if n > 0 {
-			name = fmt.Sprintf("%s-%d", r.Name, n+1)
-		}
-		err = s.call(ctx, "conversations.create", func(ctx context.Context) (err error) {
-			made, err = s.w.api.CreateConversationContext(ctx, slack.CreateConversationParams{ChannelName: name, IsPrivate: r.Private})
-			return err
-		})
-		if word(err) != "name_taken" {
-			break
-		}
-		if id := s.w.made(ctx, name); id != "" { // by us, before a crash
-			made, err = &slack.Channel{}, nil
-			made.ID = id
-			break
-		}
-	}
+	made, err := s.channelFor(ctx, r)
 	if err != nil {
-		s.settle(ctx, d, "conversations.create", err)
+		s.roomless(ctx, d, r, err)
 		return
 	}
-	if r.Topic != "" {
+	if r.Topic != "" && r.Channel == "" {
 		err := s.call(ctx, "conversations.setTopic", func(ctx context.Context) error {
 			_, err := s.w.api.SetTopicOfConversationContext(ctx, made.ID, r.Topic)
 			return err
@@ -68,11 +52,89 @@ func (s *sender) room(ctx context.Context, d outbox.Delivery, r outbox.Room) {
 		}
 	}
 	link := s.w.Permalink(ctx, outbox.Conversation{Channel: d.ParentChannel, Thread: d.ParentTS})
-	if err := again(ctx, func() error { return s.rooms.RoomOpened(ctx, r.Incident, made.ID, link) }); err != nil {
+	if err := again(ctx, func() error { return s.rooms.RoomOpened(ctx, r, made.ID, link) }); err != nil {
 		s.log.Error("write down where a room is", "incident", r.Incident, "channel", made.ID, "error", err)
 		return // the lease runs out, and the channel is found again
 	}
 	s.sent(ctx, d, "", "", "room")
+}
+
+// errUnfit is why a channel that people made cannot be a room.
+type errUnfit string
+
+func (e errUnfit) Error() string { return string(e) }
+
+// channelFor makes the channel, finds the one that it made before, or looks at
+// the one that people made.
+func (s *sender) channelFor(ctx context.Context, r outbox.Room) (made *slack.Channel, err error) {
+	if r.Channel != "" {
+		err := s.call(ctx, "conversations.info", func(ctx context.Context) (err error) {
+			made, err = s.w.api.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: r.Channel})
+			return err
+		})
+		switch o, _ := judge(err); {
+		case o == nowhere || err == nil && !made.IsMember:
+			return nil, errUnfit("opsbot is not in that channel")
+		case err != nil:
+			return nil, err
+		case made.IsArchived:
+			return nil, errUnfit("that channel is archived")
+		case r.Private && !made.IsPrivate:
+			return nil, errUnfit("that channel is public")
+		}
+		return made, nil
+	}
+	for n := range nameTries {
+		name := r.Name
+		if n > 0 {
+			name = fmt.Sprintf("%s-%d", r.Name, n+1)
+		}
+		err = s.call(ctx, "conversations.create", func(ctx context.Context) (err error) {
+			made, err = s.w.api.CreateConversationContext(ctx, slack.CreateConversationParams{ChannelName: name, IsPrivate: r.Private})
+			return err
+		})
+		if word(err) != "name_taken" {
+			break
+		}
+		if id := s.w.made(ctx, name); id != "" { // by us, before a crash
+			made = &slack.Channel{}
+			made.ID = id
+			return made, nil
+		}
+	}
+	return made, err
+}
+
+// roomless ends an attempt at a room that failed: it is made again, and people
+// are told unless that helps soon.
+func (s *sender) roomless(ctx context.Context, d outbox.Delivery, r outbox.Room, err error) {
+	o, _ := judge(err)
+	if o == limited || o == unclear && !errors.As(err, new(errUnfit)) {
+		s.later(ctx, d, "conversations.create", err)
+		return
+	}
+	why := ""
+	switch w := word(err); {
+	case errors.As(err, new(errUnfit)):
+		why = err.Error()
+	case w == "name_taken":
+		why = fmt.Sprintf("there are channels called %s, and like it, already", r.Name)
+	case w == "restricted_action":
+		why = "Slack does not let opsbot make such channels (restricted_action); an administrator of the workspace can allow it"
+	case o == locked:
+		why = fmt.Sprintf("Slack refuses opsbot (%s); opsbot doctor says what its app lacks", w)
+	default:
+		why = fmt.Sprintf("Slack refuses it (%s)", w)
+	}
+	if e := again(ctx, func() error { return s.rooms.RoomFailed(ctx, r, fmt.Sprint(d.ID), why) }); e != nil {
+		s.log.Error("say that there is no room", "incident", r.Incident, "error", e)
+		return // the lease runs out, and it is tried again
+	}
+	if o == locked {
+		s.later(ctx, d, "conversations.create", err)
+		return
+	}
+	s.drop(ctx, d, "conversations.create: "+why, nil)
 }
 
 // Permalink is the address at which people find a thread; "" if there is none,

@@ -31,7 +31,7 @@ func (r *Router) home(ctx context.Context, req Request) (Reply, error) {
 	list := outbox.HomeSection{Title: "Open incidents", Empty: "None. Quiet is good."}
 	for _, i := range open {
 		row := incidentRow(i, now)
-		if sees(i, req.Actor) == nil {
+		if i.Open(req.Actor) {
 			row.Detail += homeClock(i, now)
 		}
 		list.Items = append(list.Items, row)

@@ -50,6 +50,11 @@ func (r *Router) incident(ctx context.Context, req Request, line string, values 
 	if err != nil || i == nil {
 		return reply, err
 	}
+	if !admitting[o.Verb] {
+		if err := r.Incidents.Admit(ctx, incidents.Act{ID: i.ID, Actor: req.Actor}, i, o.Verb); err != nil {
+			return Reply{}, err
+		}
+	}
 	reply, err = r.order(ctx, req, o, i, filled)
 	var refusal *incidents.Refusal
 	if errors.As(err, &refusal) && len(refusal.Missing) > 0 {
@@ -60,6 +65,16 @@ func (r *Router) incident(ctx context.Context, req Request, line string, values 
 		reply.Form.Where = req.Where
 	}
 	return reply, err
+}
+
+// admitting are the verbs by which somebody comes into a restricted incident, or
+// is told that they are in none: they say nothing of what it is about, and the
+// tracker decides who may.
+var admitting = map[string]bool{orderLead: true, orderComms: true, orderAccept: true, orderLeave: true}
+
+// refused puts on record what was refused before the tracker was asked.
+func (r *Router) refused(ctx context.Context, req Request, i *incidents.Incident, what string, err error) error {
+	return r.Incidents.Refused(ctx, incidents.Act{ID: i.ID, Actor: req.Actor}, i, what, err)
 }
 
 func answered(a outbox.Answer, err error) (Reply, error) {

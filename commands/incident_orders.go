@@ -168,8 +168,18 @@ func (r *Router) order(ctx context.Context, req Request, o Order, i *incidents.I
 		_, err = t.Decide(ctx, act, o.ID, true, o.Rest, "")
 		said = "It is being published."
 	case orderChannel:
-		_, err = t.OpenRoom(ctx, act)
+		switch where := strings.ToLower(strings.TrimSpace(o.Rest)); where {
+		case "":
+			_, err = t.OpenRoom(ctx, act)
+		case hereWord:
+			_, err = t.MoveIn(ctx, act, req.Where.Channel)
+		default:
+			return Reply{}, fault.New(fault.Invalid, "%q means nothing after channel: here takes the channel in which it is said.", clip(where, 40))
+		}
 		said = "The channel is being opened; it is linked in the thread."
+		if i.Security {
+			said = "The private channel is being opened; whoever works on " + i.Ref() + " is invited."
+		}
 	case orderSecurity:
 		_, err = t.Secure(ctx, act, o.On, o.Rest)
 		said = i.Ref() + " is restricted now."
@@ -292,7 +302,7 @@ func (r *Router) move(ctx context.Context, req Request, o Order, i *incidents.In
 	}
 	if m.To == incidents.Closed {
 		if err := r.unlearned(ctx, i); err != nil {
-			return Reply{}, err
+			return Reply{}, r.refused(ctx, req, i, "close it", err)
 		}
 	}
 	_, err := r.Incidents.Move(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, m)
@@ -380,8 +390,9 @@ func (r *Router) setRoles(ctx context.Context, req Request, i *incidents.Inciden
 // room.
 func (r *Router) runIn(ctx context.Context, req Request, o Order, i *incidents.Incident) (Reply, error) {
 	if !i.State.Active() && i.State != incidents.Resolved {
-		return Reply{}, fault.New(fault.Conflict, "%s is %s; a runbook that is run for it would belong to nothing.", i.Ref(), strings.ToLower(i.State.Word())).
-			Hinted("Run it without the incident: %s", usage(req, orOther(o.Rest, "NAME")))
+		return Reply{}, r.refused(ctx, req, i, "run a runbook for it",
+			fault.New(fault.Conflict, "%s is %s; a runbook that is run for it would belong to nothing.", i.Ref(), strings.ToLower(i.State.Word())).
+				Hinted("Run it without the incident: %s", usage(req, orOther(o.Rest, "NAME"))))
 	}
 	if strings.TrimSpace(o.Rest) == "" {
 		return Reply{Form: formRun(i, r.Runs.Library().All())}, nil

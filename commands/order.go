@@ -29,7 +29,7 @@ import (
 //	incident no-change [teams|users|both] | snooze [teams|users] [5m]
 //	incident note [at 14:05] TEXT | hide N [why] | task TEXT [PERSON] [by 2026-12-01] | done N
 //	incident run RUNBOOK [key=value …] | runs | approve|deny RUN
-//	incident channel | page TARGET [text] | merge REF | reopen WHY | cancel WHY
+//	incident channel [here] | page TARGET [text] | merge REF | reopen WHY | cancel WHY
 //	incident resolve SUMMARY | postmortem | close | export [md|json] | stats
 //	incident security on|off [why]
 
@@ -120,6 +120,9 @@ type Order struct {
 	ID        string // of an update, a run or a group of alerts
 	Format    string
 }
+
+// hereWord, after channel, stands for the channel in which it is said.
+const hereWord = "here"
 
 // Me stands for whoever types.
 const Me = "me"

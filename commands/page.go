@@ -20,7 +20,8 @@ func (r *Router) page(ctx context.Context, req Request, o Order, i *incidents.In
 		return Reply{}, fault.New(fault.Conflict, "Nobody can be paged: no pager is configured.").Hinted("See pagers in opsbot.yaml.")
 	}
 	if !i.State.Active() {
-		return Reply{}, fault.New(fault.Conflict, "%s is %s; nobody is called to it any more.", i.Ref(), strings.ToLower(i.State.Word()))
+		return Reply{}, r.refused(ctx, req, i, "page somebody",
+			fault.New(fault.Conflict, "%s is %s; nobody is called to it any more.", i.Ref(), strings.ToLower(i.State.Word())))
 	}
 	target, note := term(o.Rest)
 	if target == "" && len(r.Pagers) > 1 {
@@ -34,7 +35,8 @@ func (r *Router) page(ctx context.Context, req Request, o Order, i *incidents.In
 		target = r.Pagers[0]
 	}
 	if !slices.Contains(r.Pagers, target) {
-		return Reply{}, fault.New(fault.NotFound, "There is no pager %s.", clip(target, 40)).Hinted("There are: %s", strings.Join(r.Pagers, ", "))
+		return Reply{}, r.refused(ctx, req, i, "page somebody",
+			fault.New(fault.NotFound, "There is no pager %s.", clip(target, 40)).Hinted("There are: %s", strings.Join(r.Pagers, ", ")))
 	}
 	note = strings.TrimSpace(note)
 	text := "paged " + target

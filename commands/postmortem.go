@@ -31,11 +31,9 @@ func (r *Router) postmortem(ctx context.Context, req Request, o Order, i *incide
 	if r.Postmortems == nil {
 		return Reply{}, fault.New(fault.Conflict, "This opsbot writes no post-mortems.")
 	}
-	if err := sees(i, req.Actor); err != nil {
-		return Reply{}, err
-	}
 	if i.State.Active() || i.State == incidents.Canceled || i.State == incidents.Merged {
-		return Reply{}, fault.New(fault.Conflict, "%s is %s; a post-mortem is written once it is resolved.", i.Ref(), strings.ToLower(i.State.Word()))
+		return Reply{}, r.refused(ctx, req, i, "write its post-mortem",
+			fault.New(fault.Conflict, "%s is %s; a post-mortem is written once it is resolved.", i.Ref(), strings.ToLower(i.State.Word())))
 	}
 	verb, rest := term(o.Rest)
 	switch strings.ToLower(verb) {
@@ -224,7 +222,7 @@ func (r *Router) Upload(ctx context.Context, req Request, i *incidents.Incident,
 	if r.Postmortems == nil || i.Written.IsZero() {
 		return Reply{}, fault.New(fault.Conflict, "The post-mortem of %s has not begun.", i.Ref()).Hinted("%s", orderUsage(req, "postmortem "+i.Ref()))
 	}
-	if err := sees(i, req.Actor); err != nil {
+	if err := r.Incidents.Admit(ctx, incidents.Act{ID: i.ID, Actor: req.Actor}, i, "upload its post-mortem"); err != nil {
 		return Reply{}, err
 	}
 	_, number, err := r.draft(ctx, i)

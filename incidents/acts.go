@@ -77,22 +77,27 @@ func (t *Tracker) moved(i *Incident, by access.Actor, was State, note string) []
 
 // quiet takes away what was asked and needs no answer any more.
 func (t *Tracker) quiet(i *Incident) []outbox.Notice {
-	var list []outbox.Notice
+	return append(i.hushAll(), i.takeBack(acceptKey(i, Commander)))
+}
+
+// hushAll takes the nudges of all clocks away.
+func (i *Incident) hushAll() (list []outbox.Notice) {
 	for n := range i.Clocks {
 		list = append(list, i.hush(&i.Clocks[n])...)
 	}
-	return append(list, outbox.Notice{Key: acceptKey(i, Commander), Under: i.Key(), Content: outbox.Removed{}})
+	return list
 }
 
 // Reopen goes back to fixing from what seemed to be over. Anybody who may act
 // at all can say that it is not over.
 func (t *Tracker) Reopen(ctx context.Context, act Act, why string) (*Incident, error) {
 	return t.change(ctx, act, byMember, "reopen it", func(i *Incident, now time.Time, c *Change) error {
-		was := i.State
+		was, stood := i.State, i.hushAll()
 		e, err := i.reopen(why, t.rules, now)
 		if err != nil {
 			return err
 		}
+		c.Notices = append(c.Notices, stood...) // new clocks know nothing of it
 		if _, ok := i.Holder(Commander); !ok {
 			i.Roles = append(i.Roles, Role{Kind: Commander, Actor: act.Actor, Since: now, Acting: true})
 			i.wind(t.rules, now)
@@ -147,14 +152,22 @@ func (t *Tracker) Merge(ctx context.Context, act Act, into int64) (*Incident, er
 		if err := i.may(byCommander, act.Actor, what); err != nil {
 			return nil, err
 		}
+		if !target.Open(act.Actor) {
+			return nil, forbid("%s is restricted to those who work on it; only one of them may merge another into it.", target.Ref())
+		}
 		e, err := i.merge(target, t.rules, now)
 		if err != nil {
 			return nil, err
 		}
 		gone, kept := Change{Events: []Event{e}}, Change{Events: []Event{{Kind: KindTaken, Text: i.Title, Data: map[string]string{"other": i.Ref()}}}}
-		gone.Notices = append(i.say(outbox.Line{Text: fmt.Sprintf("%s goes on in %s (%s), says %s.", i.Ref(), target.Ref(), target.Title, name(act.Actor))}), pin(i, false))
+		into, from := fmt.Sprintf("%s (%s)", target.Ref(), target.Title), fmt.Sprintf("%s (%s)", i.Ref(), i.Title)
+		if i.Security || target.Security { // neither may say what the other is about
+			into, from = target.Ref(), i.Ref()
+			gone.Events[0].Text, kept.Events[0].Text = "", ""
+		}
+		gone.Notices = append(i.say(outbox.Line{Text: fmt.Sprintf("%s goes on in %s, says %s.", i.Ref(), into, name(act.Actor))}), pin(i, false))
 		gone.Notices = append(gone.Notices, t.quiet(i)...)
-		line := outbox.Line{Text: fmt.Sprintf("%s (%s) was merged into this one by %s.", i.Ref(), i.Title, name(act.Actor))}
+		line := outbox.Line{Text: fmt.Sprintf("%s was merged into this one by %s.", from, name(act.Actor))}
 		if r, ok := target.Holder(Commander); ok && !r.Actor.Same(act.Actor) {
 			line.Users = []string{r.Actor.ID}
 		}
@@ -289,6 +302,9 @@ func (t *Tracker) Secure(ctx context.Context, act Act, on bool, why string) (*In
 		if i.Security == on {
 			return refuse("The security flag of %s is like that already.", i.Ref())
 		}
+		// What was asked is taken back where it stands, and what stands there is
+		// no place for it any more.
+		c.Notices = append(c.Notices, t.quiet(i)...)
 		i.Security = on
 		i.wind(t.rules, now)
 		e := Event{Kind: KindFlag, Text: strings.TrimSpace(why), Data: map[string]string{"to": "off"}}
@@ -301,9 +317,12 @@ func (t *Tracker) Secure(ctx context.Context, act Act, on bool, why string) (*In
 		c.Events = append(c.Events, e)
 		c.Notices = append(c.Notices, outbox.Notice{Under: i.Key(), Content: outbox.Line{Text: text}})
 		if on {
-			// What is asked in the thread moves to the private room with it.
-			c.Notices = append(c.Notices, t.quiet(i)...)
-			c.Notices = append(c.Notices, i.redaction(), i.wantRoom())
+			again := i.redaction() // of what is on its way now
+			again.Key += "/again"
+			again.NotBefore = now.Add(redactAgain)
+			c.Notices = append(c.Notices, i.redaction(), again)
+			i.Room = "" // which everybody can read, as far as is known
+			c.Notices = append(c.Notices, i.wantRoom(act.Actor))
 			if i.Origin.Channel != "" && i.Origin.Channel != t.channel {
 				c.Notices = append(c.Notices, outbox.Notice{Key: originKey(i), To: i.Origin, Content: outbox.Line{Text: i.Ref() + " is restricted."}})
 			}

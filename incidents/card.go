@@ -76,6 +76,13 @@ func (i *Incident) buttons() []outbox.Item {
 	switch {
 	case i.State == Canceled || i.State == Merged:
 		return nil
+	case i.Security && !i.State.Over():
+		// Everybody sees it: no button whose form repeats what is known.
+		list := []outbox.Item{button("Set status", "status "+ref), button("Run runbook", "run "+ref), button("More", "more "+ref)}
+		if !i.State.Active() {
+			list[1] = button("Reopen", "reopen "+ref)
+		}
+		return list
 	case i.State == Closed:
 		return []outbox.Item{button("Reopen", "reopen "+ref)}
 	case !i.State.Active():
@@ -96,12 +103,14 @@ func pin(i *Incident, on bool) outbox.Notice {
 }
 
 // say is said in the room: the thread, and the incident's own channel if it
-// has one.
+// has one. While a restricted incident has none, whom it concerns is told
+// directly: the thread is public.
 func (i *Incident) say(c outbox.Content) []outbox.Notice {
-	list := []outbox.Notice{{Under: i.Key(), Content: c}}
-	if i.Security && i.Room != "" {
-		list = nil // the thread is public
+	if i.Security {
+		line, _ := c.(outbox.Line)
+		return []outbox.Notice{{To: i.confided(line.Users), Content: c}}
 	}
+	list := []outbox.Notice{{Under: i.Key(), Content: c}}
 	if i.Room != "" {
 		list = append(list, outbox.Notice{To: outbox.Conversation{Channel: i.Room}, Content: c})
 	}
@@ -111,11 +120,38 @@ func (i *Incident) say(c outbox.Content) []outbox.Notice {
 // ask is asked where the people are: in the channel if there is one, else in
 // the thread. The key lets it be edited or removed.
 func (i *Incident) ask(key string, p outbox.Prompt) outbox.Notice {
-	n := outbox.Notice{Key: key, Under: i.Key(), Content: p}
-	if i.Room != "" {
-		n.Under, n.To = "", outbox.Conversation{Channel: i.Room}
+	switch {
+	case i.Security:
+		// A key of its own: what was asked in public before must not be edited
+		// into what is secret.
+		return outbox.Notice{Key: key + "/restricted", To: i.confided(p.Users), Content: p}
+	case i.Room != "":
+		return outbox.Notice{Key: key, To: outbox.Conversation{Channel: i.Room}, Content: p}
 	}
+	return outbox.Notice{Key: key, Under: i.Key(), Content: p}
+}
+
+// takeBack removes what was asked.
+func (i *Incident) takeBack(key string) outbox.Notice {
+	n := i.ask(key, outbox.Prompt{})
+	n.Content = outbox.Removed{}
 	return n
+}
+
+// confided is where something about a restricted incident may be said: in its
+// private channel, or as long as there is none to one person, the first of those
+// whom it concerns, else the commander.
+func (i *Incident) confided(concerns []string) outbox.Conversation {
+	r, led := i.Holder(Commander)
+	switch {
+	case i.Room != "":
+		return outbox.Conversation{Channel: i.Room, Stay: true}
+	case len(concerns) > 0:
+		return outbox.Conversation{Channel: concerns[0], Stay: true}
+	case led:
+		return outbox.Conversation{Channel: r.Actor.ID, Stay: true}
+	}
+	return outbox.Conversation{Channel: i.Declarer.ID, Stay: true}
 }
 
 // acceptKey names the message that asks somebody to accept a role.

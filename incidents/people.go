@@ -20,23 +20,29 @@ func (t *Tracker) Take(ctx context.Context, act Act, kind RoleKind) (*Incident, 
 		what = "take the communications"
 	}
 	var uncalled error
-	if kind == Commander && len(t.rules.OnCall) > 0 {
+	if len(t.rules.OnCall) > 0 {
 		uncalled = t.policy.May(ctx, t.people, act.Actor, t.rules.commanders()...)
 		if k := fault.KindOf(uncalled); k == fault.Internal {
 			return nil, uncalled
 		}
 	}
-	return t.change(ctx, act, byMember, what, func(i *Incident, now time.Time, c *Change) error {
-		if uncalled != nil && !i.Holds(Commander, act.Actor) {
+	i, err := t.change(ctx, act, byMember, what, func(i *Incident, now time.Time, c *Change) error {
+		if kind == Commander && uncalled != nil && !i.Holds(Commander, act.Actor) {
 			if r, ok := i.Offered(Commander); !ok || !r.Actor.Same(act.Actor) {
 				return uncalled
 			}
+		}
+		if !i.Open(act.Actor) && !t.lets(i, kind, uncalled) {
+			return forbid("%s is restricted: those on call may come in, and whom its people ask.", i.Ref())
 		}
 		first := kind == Commander && i.Acknowledged.IsZero()
 		asked, offered := i.Offered(kind)
 		e, former, err := i.take(kind, act.Actor, t.rules, now)
 		if err != nil {
 			return err
+		}
+		if former != nil && !i.Open(*former) { // who handed over goes on reading
+			i.Roles = append(i.Roles, Role{Kind: Observer, Actor: *former, Since: now, Accepted: now})
 		}
 		c.Events = append(c.Events, e)
 		line := outbox.Line{Text: fmt.Sprintf("%s is %s of %s now.", name(act.Actor), kind.Word(), i.Ref())}
@@ -47,12 +53,11 @@ func (t *Tracker) Take(ctx context.Context, act Act, kind RoleKind) (*Incident, 
 			line.Users = []string{former.ID}
 			line.Text = fmt.Sprintf("%s took over: %s", name(act.Actor), line.Text)
 		}
+		c.Notices = append(c.Notices, i.invite(act.Actor)...)
 		c.Notices = append(c.Notices, i.say(line)...)
 		c.Notices = append(c.Notices, t.roles(i))
 		if offered {
-			gone := i.ask(offerKey(i, kind, asked.Actor), outbox.Prompt{})
-			gone.Content = outbox.Removed{}
-			c.Notices = append(c.Notices, gone)
+			c.Notices = append(c.Notices, i.takeBack(offerKey(i, kind, asked.Actor)))
 		}
 		of := ForCommander
 		if kind == Comms {
@@ -61,6 +66,33 @@ func (t *Tracker) Take(ctx context.Context, act Act, kind RoleKind) (*Incident, 
 		c.Notices = append(c.Notices, i.hush(i.Clock(of))...)
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return i, t.thronged(ctx, i)
+}
+
+// lets reports whether who takes a role may come into a restricted incident by
+// it: who is on call, or anybody if nobody is said to be and it has no commander.
+func (t *Tracker) lets(i *Incident, kind RoleKind, uncalled error) bool {
+	if len(t.rules.OnCall) > 0 {
+		return uncalled == nil
+	}
+	_, led := i.Holder(Commander)
+	return kind == Commander && !led
+}
+
+// invite brings people into the incident's own channel, if it has one.
+func (i *Incident) invite(people ...access.Actor) (list []outbox.Notice) {
+	if i.Room == "" {
+		return nil
+	}
+	for _, p := range people {
+		if p.Kind == access.Person {
+			list = append(list, outbox.Notice{Key: "invite/" + i.ID + "/" + p.ID, To: outbox.Conversation{Channel: i.Room}, Content: outbox.Invite{Users: []string{p.ID}}})
+		}
+	}
+	return list
 }
 
 // offerKey names the message that offers a role to somebody.
@@ -92,6 +124,7 @@ func (t *Tracker) Offer(ctx context.Context, act Act, kind RoleKind, to access.A
 			return err
 		}
 		c.Events = append(c.Events, e)
+		c.Notices = append(c.Notices, i.invite(to)...) // who is not in the channel does not hear the question
 		c.Notices = append(c.Notices, i.ask(offerKey(i, kind, to), outbox.Prompt{
 			Users:   []string{to.ID},
 			Text:    fmt.Sprintf("%s asks you to be %s of %s (%s).", name(act.Actor), kind.Word(), i.Ref(), i.Title),
@@ -104,7 +137,7 @@ func (t *Tracker) Offer(ctx context.Context, act Act, kind RoleKind, to access.A
 // Add makes somebody a responder with a tag, such as dba, or an observer.
 func (t *Tracker) Add(ctx context.Context, act Act, kind RoleKind, who access.Actor, tag string) (*Incident, error) {
 	who = t.named(ctx, who)
-	return t.change(ctx, act, byMember, "add people", func(i *Incident, now time.Time, c *Change) error {
+	i, err := t.change(ctx, act, byMember, "add people", func(i *Incident, now time.Time, c *Change) error {
 		e, err := i.add(kind, who, tag, now)
 		if err != nil {
 			return err
@@ -126,15 +159,14 @@ func (t *Tracker) Add(ctx context.Context, act Act, kind RoleKind, who access.Ac
 			}
 			line.Text += "."
 		}
+		c.Notices = append(c.Notices, i.invite(who)...)
 		c.Notices = append(c.Notices, i.say(line)...)
-		if i.Room == "" && len(i.Roles) == crowded+1 && i.Severity.Critical() {
-			c.Notices = append(c.Notices, i.offerRoom(fmt.Sprintf("%d people work on %s.", len(i.Roles), i.Ref())))
-		}
-		if i.Room != "" {
-			c.Notices = append(c.Notices, outbox.Notice{Key: "invite/" + i.ID + "/" + who.ID, To: outbox.Conversation{Channel: i.Room}, Content: outbox.Invite{Users: []string{who.ID}}})
-		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return i, t.thronged(ctx, i)
 }
 
 // Call asks a user group for help, by "@handle" or by its id in Slack: whoever
@@ -148,6 +180,9 @@ func (t *Tracker) Call(ctx context.Context, act Act, group, tag string) (*Incide
 	return t.change(ctx, act, byMember, "call people", func(i *Incident, now time.Time, c *Change) error {
 		if i.State.Over() {
 			return refuse("%s is %s; nobody is needed any more.", i.Ref(), strings.ToLower(i.State.Word()))
+		}
+		if i.Security {
+			return refuse("%s is restricted: a group would not hear of it in its private channel. Ask people by their names: add @somebody.", i.Ref())
 		}
 		c.Events = append(c.Events, Event{Kind: KindRole, Text: "called", Data: map[string]string{"role": string(Responder), "group": group, "tag": tag}})
 		p := outbox.Prompt{Groups: []string{group}, Text: fmt.Sprintf("%s asks for your help with %s (%s)", name(act.Actor), i.Ref(), i.Title)}

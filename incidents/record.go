@@ -24,8 +24,8 @@ func (t *Tracker) Record(ctx context.Context, number int64, who access.Actor) (*
 	if err != nil {
 		return nil, err
 	}
-	if !i.Open(who) {
-		return nil, forbid("%s is restricted to those who work on it.", i.Ref())
+	if err := t.Admit(ctx, Act{ID: i.ID, Actor: who}, i, "read it"); err != nil {
+		return nil, err
 	}
 	r := &Record{Incident: i}
 	if r.Events, err = t.store.Events(ctx, i.ID); err != nil {

@@ -112,6 +112,9 @@ func (e Entry) sentence() string {
 	case KindDone:
 		return with(fmt.Sprintf("%s finished task %s", who, e.Data["number"]))
 	case KindRoom:
+		if e.Data["failed"] != "" {
+			return "Its channel could not be made: " + text + "."
+		}
 		switch e.Data["archived"] {
 		case "own":
 			return who + " archived its channel; it goes on in the thread."
@@ -158,7 +161,7 @@ func (e Entry) nudged() string {
 	case of == forPostmortem:
 		return "The post-mortem was due."
 	case of == forChannel:
-		return "The thread had grown long; a channel was offered."
+		return "The thread had become too narrow; a channel was offered."
 	case of == string(ForBudget):
 		return fmt.Sprintf("%s takes longer than planned.", State(e.Data["state"]).Word())
 	case of != "" && e.Data["escalated"] != "":

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"opsbot/internal/access"
 	"opsbot/internal/outbox"
 )
 
@@ -43,10 +44,12 @@ func (t *Tracker) Ring(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
+		var called []RoleKind
 		_, err := t.store.Update(ctx, []string{id}, "", func(list []*Incident, now time.Time) ([]Change, error) {
 			i := list[0]
 			var c Change
 			rung := false
+			called = nil
 			for n := range i.Clocks {
 				if clock := &i.Clocks[n]; !clock.Wake.IsZero() && !clock.Wake.After(now) {
 					rung = true
@@ -56,15 +59,60 @@ func (t *Tracker) Ring(ctx context.Context) error {
 			if !rung {
 				return nil, errQuiet
 			}
+			for _, e := range c.Events {
+				if i.Security && e.Data["escalated"] != "" {
+					called = append(called, RoleKind(e.Data["of"]))
+				}
+			}
 			t.complete(i, Act{ID: id, Actor: opsbot}, now, &c)
 			return []Change{c}, nil
 		})
+		for _, kind := range called {
+			if err == nil {
+				err = t.callIn(ctx, id, kind)
+			}
+		}
 		if err != nil && !errors.Is(err, errQuiet) && !errors.Is(err, ErrNone) {
 			// One incident must not keep the others' clocks from ringing.
 			t.log.Error("ring the clocks of an incident", "incident", id, "error", err)
 		}
 	}
 	return nil
+}
+
+// mostCalled bounds those who are asked directly, one by one.
+const mostCalled = 30
+
+// callIn asks those who are to be called, each directly, to take a role in a
+// restricted incident: where it is worked on they would not hear of it.
+func (t *Tracker) callIn(ctx context.Context, id string, kind RoleKind) error {
+	people, err := t.policy.Members(ctx, t.people, t.escalation()...)
+	if err != nil {
+		return err
+	}
+	_, err = t.store.Update(ctx, []string{id}, "", func(list []*Incident, _ time.Time) ([]Change, error) {
+		i := list[0]
+		var c Change
+		for _, who := range people {
+			if len(c.Notices) == mostCalled || i.Open(access.Actor{Kind: access.Person, ID: who}) {
+				continue
+			}
+			c.Notices = append(c.Notices, outbox.Notice{Key: "called/" + acceptKey(i, kind) + "/" + who, To: outbox.Conversation{Channel: who, Stay: true}, Content: outbox.Prompt{
+				Text:    fmt.Sprintf("%s is restricted, and nobody has accepted to be its %s. Whoever accepts is let in.", i.Ref(), kind.Word()),
+				Buttons: []outbox.Item{{Label: "Accept", Command: "incident accept " + i.Ref() + " " + string(kind)}},
+			}})
+		}
+		return []Change{c}, nil
+	})
+	return err
+}
+
+// escalation are the groups that are called when nobody takes a role.
+func (t *Tracker) escalation() []string {
+	if len(t.rules.Escalation) > 0 {
+		return t.rules.Escalation
+	}
+	return t.rules.OnCall
 }
 
 // rang does what a clock is for.
@@ -145,10 +193,7 @@ func (i *Incident) hush(c *Clock) []outbox.Notice {
 	if c == nil || c.Nudge == 0 {
 		return nil
 	}
-	n := outbox.Notice{Key: nudgeKey(i, c.Of, c.Nudge), Under: i.Key(), Content: outbox.Removed{}}
-	if i.Room != "" {
-		n.Under, n.To = "", outbox.Conversation{Channel: i.Room}
-	}
+	n := i.takeBack(nudgeKey(i, c.Of, c.Nudge))
 	c.Nudge = 0
 	return []outbox.Notice{n}
 }
@@ -200,10 +245,7 @@ func (t *Tracker) unfilled(i *Incident, c *Clock, now time.Time, change *Change)
 		// Whoever takes command finds somebody for the communications: the same
 		// people need not be called for both.
 		if r, ok := i.Holder(Commander); kind == Commander || ok && !r.Acting {
-			p.Groups = t.rules.Escalation
-			if len(p.Groups) == 0 {
-				p.Groups = t.rules.OnCall
-			}
+			p.Groups = t.escalation()
 			data["escalated"] = "true"
 		}
 	}

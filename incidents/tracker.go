@@ -219,6 +219,20 @@ func (t *Tracker) refused(ctx context.Context, act Act, i *Incident, what string
 	return err
 }
 
+// Refused puts on record what was refused about an incident outside of the
+// tracker, and returns it.
+func (t *Tracker) Refused(ctx context.Context, act Act, i *Incident, what string, err error) error {
+	return t.refused(ctx, act, i, what, err)
+}
+
+// Admit refuses whoever does not work on a restricted incident.
+func (t *Tracker) Admit(ctx context.Context, act Act, i *Incident, what string) error {
+	if i.Open(act.Actor) {
+		return nil
+	}
+	return t.refused(ctx, act, i, what, forbid("%s is restricted to those who work on it. Any of them can let you in: add @you.", i.Ref()))
+}
+
 // A Declaration is a new incident.
 type Declaration struct {
 	Actor    access.Actor
@@ -314,10 +328,15 @@ func (t *Tracker) At(ctx context.Context, where outbox.Conversation) (*Incident,
 }
 
 // Room is the conversation in which the incident is worked on; empty as long as
-// its headline is not posted.
+// its headline is not posted. A restricted incident without a private channel
+// has none: the *Refusal says so.
 func (t *Tracker) Room(ctx context.Context, i *Incident) (outbox.Conversation, error) {
 	if i.Room != "" {
 		return outbox.Conversation{Channel: i.Room, Stay: i.Security}, nil
+	}
+	if i.Security {
+		return outbox.Conversation{}, refuse("%s is restricted, and has no private channel yet: in its thread everybody would read it.", i.Ref()).
+			lack("", "channel "+i.Ref(), "Make the channel")
 	}
 	return t.Thread(ctx, i)
 }

@@ -365,6 +365,85 @@ func TestMergeThree(t *testing.T) {
 	})
 }
 
+// Neither of two says what the other is about if that may not be said, and who
+// does not work on a restricted one merges nothing into it.
+func TestMergeRestricted(t *testing.T) {
+	t.Parallel()
+	d := open(t, storetest.OpenURL(t, storetest.SQLite(t)), nil)
+	secret := d.declare("ann", "Customers leaked")
+	d.must(d.Secure(t.Context(), d.by("ann"), true, ""))
+	if err := d.RoomOpened(t.Context(), outbox.Room{Incident: secret.ID, Private: true}, "G1", ""); err != nil {
+		t.Fatal(err)
+	}
+	d.declare("ben", "API down")
+	_, err := d.Merge(t.Context(), d.by("ben"), secret.Number)
+	d.refused("INC-1 is restricted to those who work on it", nil, err)
+	d.declare("ann", "Jobs are late")
+	d.said("") // what was said before
+	d.must(d.Merge(t.Context(), d.by("ann"), secret.Number))
+	for _, line := range d.said("line ") {
+		if strings.Contains(line, "leaked") || strings.Contains(line, "late") {
+			t.Errorf("it is said: %s", line)
+		}
+	}
+	events, err := d.Events(t.Context(), d.id)
+	if last := events[len(events)-1]; err != nil || last.Kind != incidents.KindMerged || last.Text != "" {
+		t.Errorf("the record ends with %+v, %v", last, err)
+	}
+}
+
+// Reopening takes the question of a clock away that stood from before.
+func TestReopenHushes(t *testing.T) {
+	t.Parallel()
+	d := open(t, storetest.OpenURL(t, storetest.SQLite(t)), func(r *incidents.Rules) {
+		terms := r.Terms[incidents.Sev1]
+		terms.Teams = time.Millisecond
+		r.Terms[incidents.Sev1] = terms
+	})
+	d.declare("ann", "API down")
+	d.must(d.Move(t.Context(), d.by("ann"), incidents.Move{To: incidents.Monitoring}))
+	d.said("")
+	deadline := time.Now().Add(time.Minute)
+	for len(d.said("An update to the teams")) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("no update comes due")
+		}
+		if err := d.Ring(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.must(d.Reopen(t.Context(), d.by("ann"), "it is back"))
+	if got := d.said("removed"); len(got) != 1 {
+		t.Errorf("taken back: %q", got)
+	}
+}
+
+// A channel is offered once, when more than eight people work on it, however
+// many roles each of them has.
+func TestManyPeople(t *testing.T) {
+	t.Parallel()
+	d := open(t, storetest.OpenURL(t, storetest.SQLite(t)), nil)
+	d.declare("ann", "API down")
+	ctx := t.Context()
+	d.must(d.Take(ctx, d.by("ann"), incidents.Comms))
+	for n := range 7 {
+		d.must(d.Add(ctx, d.by("ann"), incidents.Responder, person(fmt.Sprintf("p%d", n)), ""))
+		d.must(d.Add(ctx, d.by("ann"), incidents.Observer, person(fmt.Sprintf("p%d", n)), ""))
+	}
+	const offer = "a channel of its own?"
+	if got := d.said(offer); len(got) != 0 {
+		t.Errorf("for eight people: %q", got)
+	}
+	d.must(d.Take(ctx, d.by("ben"), incidents.Comms)) // ann keeps command
+	if got := d.said("9 people work on INC-1. Give INC-1 " + offer); len(got) != 1 {
+		t.Errorf("for nine: %q", got)
+	}
+	d.must(d.Add(ctx, d.by("ann"), incidents.Responder, person("kim"), ""))
+	if got := d.said(offer); len(got) != 0 {
+		t.Errorf("again: %q", got)
+	}
+}
+
 func TestUpdates(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, s *store.Store) {

@@ -182,7 +182,7 @@ func TestLongThread(t *testing.T) {
 	h.seek(room, "UANN", "This thread has more than 100 replies. Give INC-1 a channel of its own?", "Open a channel")
 	talk(40)
 	h.mention("ann", head.TS, "note the end")
-	h.recorded("INC-1", "ann: the end", "The thread had grown long; a channel was offered.")
+	h.recorded("INC-1", "ann: the end", "The thread had become too narrow; a channel was offered.")
 	if n := offers(); n != 1 {
 		t.Errorf("a channel is offered %d times", n)
 	}

@@ -101,6 +101,9 @@ type Room struct {
 	Private  bool     `json:"private,omitempty"`
 	Topic    string   `json:"topic,omitempty"`
 	Invite   []string `json:"invite,omitempty"` // user ids
+	By       string   `json:"by,omitempty"`     // user id of who wants it
+	// Channel is one that people made, which becomes it; "": one is made.
+	Channel string `json:"channel,omitempty"`
 }
 
 // A Redaction replaces what opsbot said in the thread of the message that its
