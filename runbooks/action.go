@@ -31,7 +31,9 @@ type Spec struct {
 	Timeout time.Duration // per attempt, unless the runbook says otherwise; 0: none
 	// Args is a zero struct whose exported fields are the arguments:
 	//   Window time.Duration `arg:"window" default:"30s" min:"5s" max:"120s" help:"how long to count"`
-	// Tags: arg (name), default, required:"true", min, max, values:"a|b", pattern, help.
+	// Tags: arg (name), default, required:"true", min, max, values:"a|b", pattern, help;
+	// url:"path" for the path of an address, also in a nested struct: what is
+	// filled into one is escaped.
 	// Field types: string, int, float64, bool, time.Duration, []string, map[string]string, map[string]any.
 	Args any
 	// Result is a zero struct whose exported fields are the result, named by

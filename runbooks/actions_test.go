@@ -120,7 +120,7 @@ type warmResult struct {
 }
 
 type getArgs struct {
-	Path    string            `arg:"path" required:"true"`
+	Path    string            `arg:"path" url:"path" required:"true"`
 	Headers map[string]string `arg:"headers"`
 }
 

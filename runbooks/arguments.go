@@ -61,8 +61,26 @@ func (c *checker) actionArguments(s *Step, e *entry, n *node, in *names, at Pos)
 		}
 		c.secretLiterals(s, f.key, f.value)
 		v := c.value(f.value, in)
+		v.escapeAs(e.args[i].shape)
+		c.wholePaths(v)
 		c.fits(e.args[i], v)
 		s.With[f.key] = v
+	}
+}
+
+// wholePaths reports a path that begins with something filled in, and goes on:
+// what is filled in is escaped there, so it can't begin with a slash.
+func (c *checker) wholePaths(v *Value) {
+	for _, e := range v.list {
+		c.wholePaths(e)
+	}
+	for _, name := range sortedKeys(v.fields) {
+		c.wholePaths(v.fields[name])
+	}
+	if v.path && v.template != nil && len(v.template.parts) > 1 {
+		if e := v.template.parts[0].expr; e != nil {
+			c.problem(e.pos, "RB106", "a path begins with /, and what is filled in here is escaped", "write / before it, or fill in the whole path with one ${{ }}")
+		}
 	}
 }
 

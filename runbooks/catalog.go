@@ -159,7 +159,7 @@ func argumentsOf(args any) ([]argument, error) {
 		if err != nil {
 			return nil, fmt.Errorf("argument %s: %w", a.name, err)
 		}
-		a.shape = s
+		a.shape = s.tagged(f.Tag)
 		if err := a.readRules(f.Tag); err != nil {
 			return nil, fmt.Errorf("argument %s: %w", a.name, err)
 		}

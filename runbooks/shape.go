@@ -38,6 +38,7 @@ type shape struct {
 	null   bool // may be nil: no data
 	elem   *shape
 	fields map[string]*shape
+	path   bool // of an address: what is filled in is escaped
 }
 
 var (
@@ -60,6 +61,16 @@ func (s *shape) nullable() *shape {
 	}
 	c := *s
 	c.null = true
+	return &c
+}
+
+// tagged gives the shape of a field with the tag.
+func (s *shape) tagged(tag reflect.StructTag) *shape {
+	if tag.Get("url") != "path" {
+		return s
+	}
+	c := *s
+	c.path = true
 	return &c
 }
 
@@ -157,7 +168,7 @@ func shapeOf(t reflect.Type, depth int) (*shape, error) {
 			if err != nil {
 				return nil, fmt.Errorf("field %s: %w", f.Name, err)
 			}
-			s.fields[name] = elem
+			s.fields[name] = elem.tagged(f.Tag)
 		}
 		return s, nil
 	}

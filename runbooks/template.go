@@ -3,6 +3,7 @@ package runbooks
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -32,6 +33,23 @@ func (t *Template) Pos() Pos { return t.pos }
 // nothing else; nil means that it stays as it is. A value without data is an
 // error with ErrNoData in its chain.
 func (t *Template) Text(s *Scope, escape func(string) string) (string, error) {
+	return t.fill(s, func(string) func(string) string { return escape })
+}
+
+// path fills in the template as the path of an address, in which nothing that
+// is filled in can become another path or a further value of the query.
+func (t *Template) path(s *Scope) (string, error) {
+	return t.fill(s, func(before string) func(string) string {
+		if strings.Contains(before, "?") {
+			return url.QueryEscape
+		}
+		return url.PathEscape
+	})
+}
+
+// fill fills in the template. escapes gives what is applied to what is filled
+// in behind a text.
+func (t *Template) fill(s *Scope, escapes func(before string) func(string) string) (string, error) {
 	if t == nil {
 		return "", nil
 	}
@@ -49,7 +67,7 @@ func (t *Template) Text(s *Scope, escape func(string) string) (string, error) {
 		if err != nil {
 			return "", p.expr.failed(err)
 		}
-		if escape != nil {
+		if escape := escapes(b.String()); escape != nil {
 			text = escape(text)
 		}
 		b.WriteString(text)
@@ -65,17 +83,6 @@ func (t *Template) lone() *Expr {
 	return nil
 }
 
-// secrets names the secrets that the template uses.
-func (t *Template) secrets() []string {
-	var list []string
-	for _, p := range t.parts {
-		if p.expr != nil {
-			list = append(list, p.expr.secrets...)
-		}
-	}
-	return list
-}
-
 // A Value is an argument as the file gives it: a literal, a template, or a list
 // or map of values. It is immutable.
 type Value struct {
@@ -86,6 +93,7 @@ type Value struct {
 	fields   map[string]*Value
 	kind     nodeKind
 	broken   bool   // its problems have been reported
+	path     bool   // it is the path of an address
 	as       *shape // what the resolved value is read as; nil: as it is
 }
 
@@ -153,7 +161,32 @@ func (v *Value) resolve(s *Scope) (any, error) {
 		}
 		return r, err
 	}
+	if v.path {
+		return v.template.path(s)
+	}
 	return v.template.Text(s, nil)
+}
+
+// escapeAs marks what in the value is the path of an address, so that what is
+// filled in there stays one segment, or one value of the query.
+func (v *Value) escapeAs(s *shape) {
+	switch {
+	case s == nil:
+	case v.kind == listNode && s.kind == listKind:
+		for _, e := range v.list {
+			e.escapeAs(s.elem)
+		}
+	case v.kind == mapNode && s.kind == dictKind:
+		for _, e := range v.fields {
+			e.escapeAs(s.elem)
+		}
+	case v.kind == mapNode:
+		for name, e := range v.fields {
+			e.escapeAs(s.fields[name])
+		}
+	default:
+		v.path = s.path
+	}
 }
 
 // String gives the value as it is written, on one line.
@@ -183,11 +216,37 @@ func (v *Value) String() string {
 	return text
 }
 
+// exprs goes through the expressions of the value.
+func (v *Value) exprs(yield func(*Expr) bool) {
+	v.walk(yield)
+}
+
+func (v *Value) walk(yield func(*Expr) bool) bool {
+	for _, e := range v.list {
+		if !e.walk(yield) {
+			return false
+		}
+	}
+	for _, name := range sortedKeys(v.fields) {
+		if !v.fields[name].walk(yield) {
+			return false
+		}
+	}
+	if v.template != nil {
+		for _, p := range v.template.parts {
+			if p.expr != nil && !yield(p.expr) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Secrets names the secrets that the value uses, sorted, each once.
 func (v *Value) Secrets() []string {
 	var list []string
-	for _, t := range v.templates() {
-		list = append(list, t.secrets()...)
+	for e := range v.exprs {
+		list = append(list, e.secrets...)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -195,24 +254,12 @@ func (v *Value) Secrets() []string {
 
 // Uses reports whether the value looks at the step with the id.
 func (v *Value) Uses(step string) bool {
-	return slices.ContainsFunc(v.templates(), func(t *Template) bool {
-		return slices.ContainsFunc(t.parts, func(p part) bool { return p.expr != nil && p.expr.Uses(step) })
-	})
-}
-
-// templates are all that is to be filled in.
-func (v *Value) templates() []*Template {
-	var list []*Template
-	for _, e := range v.list {
-		list = append(list, e.templates()...)
+	for e := range v.exprs {
+		if e.Uses(step) {
+			return true
+		}
 	}
-	for _, e := range v.fields {
-		list = append(list, e.templates()...)
-	}
-	if v.template != nil {
-		list = append(list, v.template)
-	}
-	return list
+	return false
 }
 
 // ResolveWith resolves the arguments of a step. The error names the argument.

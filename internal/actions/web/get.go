@@ -20,7 +20,7 @@ type get struct{}
 
 // GetArgs are the arguments of http.get.
 type GetArgs struct {
-	Path string         `arg:"path" required:"true" help:"below the connection's address, such as /api/v1/health"`
+	Path string         `arg:"path" url:"path" required:"true" help:"below the connection's address, such as /api/v1/health"`
 	Code int            `arg:"code" default:"200" min:"0" max:"599" help:"the status that is expected; 0: any"`
 	JSON map[string]any `arg:"json" help:"what fields of the answer must be, such as checks.*: ready"`
 	Auth bool           `arg:"auth" default:"true" help:"send the connection's token"`

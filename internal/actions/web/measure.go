@@ -21,7 +21,7 @@ type measure struct{}
 
 // MeasureArgs are the arguments of http.measure.
 type MeasureArgs struct {
-	Path        string `arg:"path" required:"true" help:"below the connection's address"`
+	Path        string `arg:"path" url:"path" required:"true" help:"below the connection's address"`
 	N           int    `arg:"n" default:"50" min:"1" max:"200" help:"requests that are measured"`
 	Concurrency int    `arg:"concurrency" default:"1" min:"1" max:"4" help:"requests at a time"`
 	WarmUp      int    `arg:"warmup" default:"3" min:"0" max:"20" help:"requests before, which do not count"`

@@ -35,7 +35,7 @@ type SmokeArgs struct {
 // A Case is one request of http.smoke.
 type Case struct {
 	Name string         `json:"name" help:"for the report; empty: its path"`
-	Path string         `json:"path" help:"below the connection's address"`
+	Path string         `json:"path" url:"path" help:"below the connection's address"`
 	Auth string         `json:"auth" help:"token, none or wrong; empty: token"`
 	Code int            `json:"code" help:"the status that is expected; 0: 200"`
 	JSON map[string]any `json:"json" help:"what fields of the answer must be, as for http.get"`
