@@ -24,7 +24,7 @@ func (c *checker) arguments(s *Step, e *entry, b *node, in *names) {
 	switch {
 	case e != nil:
 		with := *in
-		with.secret = true
+		with.secret = e.kind != "" // without a connection it is opsbot itself that keeps the argument
 		c.actionArguments(s, e, n, &with, at)
 	case s.Do == "wait":
 		s.Wait = c.wait(n, in, at)

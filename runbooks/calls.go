@@ -251,7 +251,7 @@ func (in *inference) call(n *ast.CallNode) *shape {
 			return anyShape
 		}
 		if !in.names.secret {
-			return in.fail(n, "RB401", "", "secret() may only be used in with")
+			return in.fail(n, "RB401", "of an action on a connection", "secret() may only be used in with")
 		}
 		in.expr.secrets = append(in.expr.secrets, secret)
 		in.expr.roots[secretsName] = true

@@ -238,6 +238,7 @@ type Server struct {
 	Commands    []string      // named commands
 	Queries     []string      // named SQL and metrics queries
 	Indexes     []string      // that postgres.create_index may build
+	Secrets     []string      // that `with` may ask for
 	Archives    []string      // that postgres.archive may move rows into
 	Lacks       []Lack        // what connections cannot do
 	VerifiedFor time.Duration // how long a drill counts; 0: for ever
@@ -281,6 +282,15 @@ func (l *Library) Check(server Server) Problems {
 			}
 			problems = append(problems, server.named(rb, s)...)
 			problems = append(problems, server.lacking(rb, s)...)
+			for _, v := range s.With {
+				for e := range v.exprs {
+					for _, name := range e.secrets {
+						if !slices.Contains(server.Secrets, name) {
+							problems = append(problems, Problem{File: rb.File, Pos: e.pos, Code: "RB214", Message: fmt.Sprintf("the server has no secret named %s", clip(name)), Hint: didYouMean(name, server.Secrets)})
+						}
+					}
+				}
+			}
 		}
 		if server.VerifiedFor > 0 && server.Today.Sub(rb.Verified) > server.VerifiedFor {
 			message, at := "it was never tried in a drill: verified is absent", rb.at["runbook"]

@@ -56,6 +56,8 @@ type Scope struct {
 	// Secret gives the value of a secret for `with`. Without it, secret() is an
 	// error.
 	Secret func(name string) (string, error)
+	// Tainted, if it is there, is told every text that was made of a secret.
+	Tainted func(text string)
 	// Earlier gives what the step saved under the name in the newest run before
 	// this one, of the same runbook on the same environment; nil if there is
 	// none. Without it, earlier() is an error.
@@ -142,6 +144,25 @@ func (e *Expr) Eval(s *Scope) (any, error) {
 		return nil, e.failed(ErrNoData)
 	}
 	return v, nil
+}
+
+// taint tells the scope of the texts in a value, if a secret has gone into it.
+func (e *Expr) taint(s *Scope, v any) {
+	if len(e.secrets) == 0 || s.Tainted == nil {
+		return
+	}
+	switch v := v.(type) {
+	case string:
+		s.Tainted(v)
+	case []any:
+		for _, one := range v {
+			e.taint(s, one)
+		}
+	case map[string]any:
+		for _, one := range v {
+			e.taint(s, one)
+		}
+	}
 }
 
 // Bool gives the value of a condition. known is false if a nil, NaN or infinite

@@ -67,6 +67,7 @@ func (t *Template) fill(s *Scope, escapes func(before string) func(string) strin
 		if err != nil {
 			return "", p.expr.failed(err)
 		}
+		p.expr.taint(s, text)
 		if escape := escapes(b.String()); escape != nil {
 			text = escape(text)
 		}
@@ -159,6 +160,7 @@ func (v *Value) resolve(s *Scope) (any, error) {
 		if err == nil && r == nil {
 			err = e.failed(ErrNoData)
 		}
+		e.taint(s, r)
 		return r, err
 	}
 	if v.path {

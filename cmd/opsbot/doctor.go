@@ -39,8 +39,8 @@ func newDoctor(c *common) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at every configured system: is it reachable, which one is it, what is missing",
-		Long: `Look at every connection of every environment as opsbot would: that its secret
-resolves, that the system answers, which very system it is, and what opsbot
+		Long: `Look at every connection of every environment as opsbot would: that its secrets
+resolve, and those that runbooks may ask for, that the system answers, which very system it is, and what opsbot
 needs there. With Slack's tokens set, also whether the installed app has the
 scopes that this version needs; with an app configuration token
 (SLACK_CONFIG_TOKEN), also its events, commands and shortcuts. Nothing is
@@ -74,6 +74,14 @@ func doctor(ctx context.Context, out io.Writer, cfg *config.Config, asJSON bool)
 				f.Environment, f.Connection, f.Kind = name, alias, conns[alias].Kind()
 				found = append(found, f)
 			}
+		}
+		secrets := cfg.SecretsOf(name)
+		for _, alias := range slices.Sorted(maps.Keys(secrets)) {
+			f := finding{Environment: name, Connection: alias, Kind: "secret", Check: "resolve", OK: true, Says: secrets[alias].String()}
+			if _, err := secrets[alias].Resolve(ctx); err != nil {
+				f.OK, f.Says, f.code = false, describe(err), exitFailed
+			}
+			found = append(found, f)
 		}
 	}
 	if asJSON {

@@ -112,7 +112,7 @@ func lint(ctx context.Context, c *common, paths []string, format string) error {
 	}
 	fmt.Fprintf(c.std.Err, "%d runbooks checked, no errors\n", len(files))
 	if c.file == "" {
-		fmt.Fprintln(c.std.Err, "without --config, groups, named commands and named SQL were not checked")
+		fmt.Fprintln(c.std.Err, "without --config, groups, secrets, named commands and named SQL were not checked")
 	}
 	return nil
 }
@@ -157,7 +157,8 @@ func namesOf(rbs []*runbooks.Runbook) []string {
 // serverOf is what runbooks can be compared with.
 func serverOf(ctx context.Context, cfg *config.Config) runbooks.Server {
 	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Lacks: lacksOf(ctx, cfg), Today: time.Now()}
-	for _, env := range cfg.Environments {
+	for name, env := range cfg.Environments {
+		s.Secrets = slices.AppendSeq(s.Secrets, maps.Keys(cfg.SecretsOf(name)))
 		for _, conn := range env.Connections {
 			s.Commands = slices.AppendSeq(s.Commands, maps.Keys(conn.Commands))
 			s.Queries = slices.AppendSeq(s.Queries, maps.Keys(conn.Queries))

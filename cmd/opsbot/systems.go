@@ -37,7 +37,10 @@ func openSystems(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sy
 	s := &systems{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Environments)) {
 		from := cfg.Environments[name]
-		env := engine.Environment{Name: name, Critical: from.Critical, Default: from.Default, Targets: map[string]runbooks.Target{}}
+		env := engine.Environment{Name: name, Critical: from.Critical, Default: from.Default, Targets: map[string]runbooks.Target{}, Secrets: map[string]engine.Secret{}}
+		for alias, secret := range cfg.SecretsOf(name) {
+			env.Secrets[alias] = secret.Resolve
+		}
 		for _, alias := range slices.Sorted(maps.Keys(from.Connections)) {
 			kind := from.Connections[alias].Kind()
 			conn, err := openConnection(ctx, from.Connections[alias], env.Targets)

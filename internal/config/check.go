@@ -86,6 +86,7 @@ func (c *Config) check(file string, body ast.Node) Problems {
 			bad("identities.unix."+account, "%q is not a Slack user id such as U024BE7LH", user)
 		}
 	}
+	checkSecrets(c.Secrets, "secrets", bad)
 	c.checkEnvironments(bad)
 	c.checkPlaces(bad)
 	return found
@@ -101,6 +102,7 @@ func (c *Config) checkEnvironments(bad func(path, format string, args ...any)) {
 		if env.Default {
 			defaults = append(defaults, name)
 		}
+		checkSecrets(env.Secrets, path+".secrets", bad)
 		for _, conn := range slices.Sorted(maps.Keys(env.Connections)) {
 			checkConnection(env.Connections[conn], path+".connections."+conn, bad)
 			checkBeside(env, conn, path+".connections."+conn, bad)
@@ -109,6 +111,17 @@ func (c *Config) checkEnvironments(bad func(path, format string, args ...any)) {
 	}
 	if len(defaults) > 1 {
 		bad("environments."+defaults[1]+".default", "only one environment can be the default; %s are", strings.Join(defaults, " and "))
+	}
+}
+
+func checkSecrets(secrets map[string]Secret, path string, bad func(path, format string, args ...any)) {
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		switch {
+		case !nameRule.MatchString(name):
+			bad(path+"."+name, "the secret's name %q must be lower case letters, digits, - and _", name)
+		case secrets[name].IsZero():
+			bad(path+"."+name, "the secret %q refers to nothing; write env:NAME, file:PATH or command:PROGRAM ARGS", name)
+		}
 	}
 }
 
@@ -211,7 +224,9 @@ func (c *Config) anchor(dir string) {
 	}
 	c.Slack.BotToken.dir, c.Slack.AppToken.dir, c.Slack.ConfigToken.dir, c.HTTP.WebhookToken.dir = dir, dir, dir, dir
 	c.anchorPlaces(dir)
+	anchorSecrets(c.Secrets, dir)
 	for _, env := range c.Environments {
+		anchorSecrets(env.Secrets, dir)
 		for name, conn := range env.Connections {
 			conn.Password.dir, conn.Token.dir, conn.MaintenancePassword.dir = dir, dir, dir
 			conn.RestorePassword.dir, conn.ReservePassword.dir = dir, dir
@@ -237,6 +252,13 @@ func (c *Config) anchor(dir string) {
 			}
 			env.Connections[name] = conn
 		}
+	}
+}
+
+func anchorSecrets(secrets map[string]Secret, dir string) {
+	for name, s := range secrets {
+		s.dir = dir
+		secrets[name] = s
 	}
 }
 

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type Config struct {
 	Incidents    Incidents              `yaml:"incidents"`
 	Identities   Identities             `yaml:"identities"`
 	Environments map[string]Environment `yaml:"environments"`
+	Secrets      map[string]Secret      `yaml:"secrets"` // that runbooks ask for by name, in every environment
 	Log          Log                    `yaml:"log"`
 	Pagers       map[string]Pager       `yaml:"pagers"`
 	Status       Status                 `yaml:"status"`
@@ -102,6 +104,18 @@ type Environment struct {
 	Critical    bool                  `yaml:"critical"`
 	Default     bool                  `yaml:"default"`
 	Connections map[string]Connection `yaml:"connections"`
+	Secrets     map[string]Secret     `yaml:"secrets"` // of this environment alone; they win over those of all
+}
+
+// SecretsOf returns the secrets that runbooks may ask for in an environment, by
+// name.
+func (c *Config) SecretsOf(environment string) map[string]Secret {
+	all := maps.Clone(c.Secrets)
+	if all == nil {
+		all = map[string]Secret{}
+	}
+	maps.Copy(all, c.Environments[environment].Secrets)
+	return all
 }
 
 // A Connection leads to one system. Exactly one of Redis, Postgres, Docker,

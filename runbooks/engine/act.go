@@ -65,7 +65,7 @@ func (w *worker) act(p *plan, it item, a Attempt) (outcome, error) {
 		}
 		w.seeStop()
 	}
-	o.Output, o.Found, o.Fault = p.hide(out.String()), p.hide(o.Found), p.hide(o.Fault)
+	o.Output, o.Found, o.Fault = p.veil.text(out.String()), p.veil.text(o.Found), p.veil.text(o.Fault)
 	o.Acting = w.e.now().Sub(began)
 	w.e.passed(PointActed, w.run, p.step.ID)
 	return o, nil
@@ -176,14 +176,17 @@ func (w *worker) try(ctx context.Context, p *plan, it item, out io.Writer) (valu
 	if rv := reflect.ValueOf(result); rv.IsValid() && (rv.Kind() != reflect.Pointer || !rv.IsNil()) {
 		data, jerr := json.Marshal(result)
 		if jerr == nil {
+			data, jerr = p.veil.json(data) // before anything is made of it
+		}
+		if jerr == nil {
 			value, jerr = runbooks.DecodeResult(p.step.Action.Spec(), data)
 		}
 		if jerr != nil {
-			return nil, o, errors.Join(err, fmt.Errorf("result of %s: %w", p.step.Do, jerr))
+			return nil, o, p.veil.error(errors.Join(err, fmt.Errorf("result of %s: %w", p.step.Do, jerr)))
 		}
 		o.Result = data
 	}
-	return value, o, err
+	return value, o, p.veil.error(err)
 }
 
 // watch polls until the condition has held often enough, or time is up.

@@ -24,6 +24,7 @@ type Environment struct {
 	Critical bool // destructive steps need more reviewers here
 	Default  bool // chosen when a command names none
 	Targets  map[string]runbooks.Target
+	Secrets  map[string]Secret // for `with`, by name
 }
 
 // Options are what an Engine works with. Store, Library, Catalog and People
@@ -35,10 +36,9 @@ type Options struct {
 	Environments []Environment
 	People       access.Directory
 	Policy       access.Policy
-	Schedules    ScheduleStore                     // nil: nothing is started by the clock
-	Deployments  deployment.Book                   // nil: none are kept
-	Guardian     Guardian                          // of what runs belong to; nil: nothing has rules
-	Secret       func(name string) (string, error) // value of a secret for `with`; nil: there are none
+	Schedules    ScheduleStore   // nil: nothing is started by the clock
+	Deployments  deployment.Book // nil: none are kept
+	Guardian     Guardian        // of what runs belong to; nil: nothing has rules
 	// Earlier gives what earlier() does in a run; nil: what the store has.
 	Earlier func(ctx context.Context, run *Run, step, name string) (any, error)
 	Log     *slog.Logger     // nil: slog.Default
@@ -110,7 +110,6 @@ type Engine struct {
 	catalog *runbooks.Catalog
 	people  access.Directory
 	log     *slog.Logger
-	secret  func(string) (string, error)
 	observe func(Event)
 	now     func() time.Time
 	sleep   func(ctx context.Context, d time.Duration)
@@ -136,7 +135,7 @@ type Engine struct {
 // New returns an engine over the store; call Serve to let it act.
 func New(o Options) *Engine {
 	e := &Engine{
-		store: o.Store, catalog: o.Catalog, people: o.People, secret: o.Secret, log: o.Log, observe: o.Observe,
+		store: o.Store, catalog: o.Catalog, people: o.People, log: o.Log, observe: o.Observe,
 		schedules: o.Schedules, book: o.Deployments, guardian: o.Guardian, now: o.Now, sleep: o.Sleep, workers: o.Workers, grace: o.Grace, owner: uuid.NewString(), nudge: make(chan struct{}, 1),
 		acting: make(map[string]*worker), parsed: make(map[string]*runbooks.Runbook),
 	}

@@ -84,8 +84,7 @@ type plan struct {
 	live     []runbooks.Live
 	covers   []cover
 	rules    Rules
-	secrets  map[string]string // versions by name
-	hidden   []string          // values of the secrets
+	veil     veil
 	digest   string
 }
 
@@ -98,7 +97,7 @@ type item struct {
 
 // resolve evaluates the step's arguments. It reaches no system.
 func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
-	p := &plan{step: step, effect: step.Effect, secrets: make(map[string]string)}
+	p := &plan{step: step, effect: step.Effect}
 	spec := step.Action.Spec()
 	p.target.Environment = w.env.Name // of an action that needs no connection
 	if step.Target != "" {
@@ -116,21 +115,15 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 		}
 	}
 	for _, s := range scopes {
-		if w.e.secret != nil {
-			s.Secret = func(name string) (string, error) {
-				value, err := w.e.secret(name)
-				p.secrets[name] = secretVersion(name, value)
-				p.hidden = append(p.hidden, value)
-				return value, err
-			}
-		}
+		s.Secret = func(name string) (string, error) { return w.secretOf(&p.veil, name) }
+		s.Tainted = p.veil.add
 		with, err := runbooks.ResolveWith(step.With, s)
 		if err != nil {
-			return nil, fault.New(fault.Invalid, "Its arguments cannot be resolved: %s.", err).Because(err)
+			return nil, fault.New(fault.Invalid, "Its arguments cannot be resolved: %s.", p.veil.text(err.Error())).Because(p.veil.error(err))
 		}
 		args, err := runbooks.DecodeArgs(spec, with)
 		if err != nil {
-			return nil, err
+			return nil, p.veil.error(err)
 		}
 		for name, v := range step.With {
 			if secrets := v.Secrets(); len(secrets) > 0 {
@@ -148,28 +141,6 @@ func (w *worker) resolve(step *runbooks.Step) (*plan, error) {
 	return p, nil
 }
 
-// secretVersion tells one value of a secret from another. It has 16 bits: enough
-// to notice that a secret was changed after an approval, too few to find out
-// what it is from a digest that people see.
-func secretVersion(name, value string) string {
-	sum := sha256.Sum256([]byte(name + "\x00" + value))
-	return hex.EncodeToString(sum[:2])
-}
-
-// shortestSecret is how long a secret must be to be looked for in what an action
-// says: a shorter one would be found everywhere.
-const shortestSecret = 4
-
-// hide takes the step's secrets out of what its action said.
-func (p *plan) hide(text string) string {
-	for _, value := range p.hidden {
-		if len(value) >= shortestSecret {
-			text = strings.ReplaceAll(text, value, "•••")
-		}
-	}
-	return text
-}
-
 // call is one call of the plan's action.
 func (w *worker) call(p *plan, it item) runbooks.Call {
 	return runbooks.Call{Run: w.run.ID, Step: p.step.ID, Target: p.target, Args: it.args}
@@ -185,12 +156,15 @@ func (w *worker) preview(p *plan) error {
 		for _, it := range p.items {
 			seen, err := previewer.Preview(ctx, w.call(p, it))
 			if err != nil {
-				return err
+				return p.veil.error(err)
 			}
 			p.identity = seen.Identity
-			p.impact = append(p.impact, seen.Impact...)
-			p.reasons = append(p.reasons, seen.Reasons...)
-			p.live = append(p.live, seen.Live...)
+			p.impact = append(p.impact, p.veil.texts(seen.Impact)...)
+			p.reasons = append(p.reasons, p.veil.texts(seen.Reasons)...)
+			for _, l := range seen.Live {
+				l.Name, l.Text = p.veil.text(l.Name), p.veil.text(l.Text)
+				p.live = append(p.live, l)
+			}
 			p.effect = max(p.effect, seen.Effect)
 		}
 	}
@@ -220,8 +194,8 @@ func (w *worker) digest(p *plan) (string, error) {
 		"runbook": w.run.Digest, "step": p.step.ID, "environment": w.run.Environment, "with": with,
 		"target": p.step.Target, "identity": p.identity, "effect": p.effect, "question": defaultQuestion,
 	}
-	if len(p.secrets) > 0 {
-		shown["secrets"] = p.secrets
+	if len(p.veil.versions) > 0 {
+		shown["secrets"] = p.veil.versions
 	}
 	if digests := coverDigests(p.covers); digests != nil {
 		shown["covers"] = digests

@@ -332,7 +332,7 @@ func TestSecretIsNeverShown(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, doc("hush", step("1. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nwith: { to: \"${{ secret(\\\"token\\\") }}\" }")))
 	b.serve(func(o *engine.Options) {
-		o.Secret = func(string) (string, error) { return "canary-4711", nil }
+		o.Environments[0].Secrets = secretsOf("token", "canary-4711")
 	})
 	run := b.start("hush")
 	confirm := b.asked(run, engine.Confirm)

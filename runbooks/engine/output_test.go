@@ -90,7 +90,7 @@ func TestSecretInAnOutput(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, doc("hush", step("1. Echo", "id: echo\ndo: redis.echo\ntarget: cache\nwith: { lines: 2, word: \"${{ secret('token') }}\" }")))
 	b.serve(func(o *engine.Options) {
-		o.Secret = func(string) (string, error) { return "canary-4711", nil }
+		o.Environments[0].Secrets = secretsOf("token", "canary-4711")
 	})
 	r := b.ended(b.start("hush"), engine.Succeeded)
 	out, err := b.engine.Output(t.Context(), r.ID, r.Attempts[0].Seq)

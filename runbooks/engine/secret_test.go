@@ -1,7 +1,7 @@
 package engine_test
 
 import (
-	"errors"
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,11 +22,8 @@ confirm: Go?
 	var value atomic.Value
 	value.Store("hunter1")
 	b.serve(func(o *engine.Options) {
-		o.Secret = func(name string) (string, error) {
-			if name != "key" {
-				return "", errors.New("no such secret")
-			}
-			return value.Load().(string), nil
+		o.Environments[0].Secrets = map[string]engine.Secret{
+			"key": func(context.Context) (string, error) { return value.Load().(string), nil },
 		}
 	})
 	run := b.start("sealed")

@@ -258,6 +258,9 @@ func runnable(rb *runbooks.Runbook, env *Environment) error {
 	if len(rb.Steps) == 0 {
 		return fault.New(fault.Invalid, "%s has no steps.", rb.Slug)
 	}
+	if err := configured(rb, env); err != nil {
+		return err
+	}
 	return able(rb, env)
 }
 

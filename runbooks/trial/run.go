@@ -112,6 +112,21 @@ func targets(lib *runbooks.Library, rb *runbooks.Runbook, environment string) ma
 	return out
 }
 
+// secrets are made-up ones for all that the runbooks name.
+func secrets(lib *runbooks.Library, rb *runbooks.Runbook) map[string]engine.Secret {
+	out := map[string]engine.Secret{}
+	for _, rb := range append(lib.All(), rb) {
+		for _, step := range slices.Concat(rb.Steps, rb.Rollback, rb.Cleanup) {
+			for _, v := range step.With {
+				for _, name := range v.Secrets() {
+					out[name] = func(context.Context) (string, error) { return "(secret " + name + ")", nil }
+				}
+			}
+		}
+	}
+	return out
+}
+
 // run runs one case.
 func (s *Suite) run(ctx context.Context, c *Case, o Options, runs engine.Store) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.New(fault.Internal, "it does not come to an end"))
@@ -125,13 +140,12 @@ func (s *Suite) run(ctx context.Context, c *Case, o Options, runs engine.Store) 
 	poke := make(chan struct{}, 1)
 	e := engine.New(engine.Options{
 		Store: &clocked{Store: runs, clock: at, started: map[string]time.Time{}}, Library: o.Library, Catalog: catalog,
-		Environments: []engine.Environment{{Name: c.environment, Critical: c.critical, Targets: targets(o.Library, s.Runbook, c.environment)}},
+		Environments: []engine.Environment{{Name: c.environment, Critical: c.critical, Targets: targets(o.Library, s.Runbook, c.environment), Secrets: secrets(o.Library, s.Runbook)}},
 		People:       everybody{}, Policy: policy(o.Library, s.Runbook),
 		Earlier: func(_ context.Context, run *engine.Run, step, name string) (any, error) {
 			return c.earlier[key(run.Runbook, step)+"."+name], nil
 		},
-		Secret: func(name string) (string, error) { return "(secret " + name + ")", nil },
-		Log:    slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler),
 		Observe: func(engine.Event) {
 			select {
 			case poke <- struct{}{}:
