@@ -156,7 +156,7 @@ func namesOf(rbs []*runbooks.Runbook) []string {
 
 // serverOf is what runbooks can be compared with.
 func serverOf(ctx context.Context, cfg *config.Config) runbooks.Server {
-	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Lacks: lacksOf(ctx, cfg), Today: time.Now()}
+	s := runbooks.Server{Groups: slices.Collect(maps.Keys(cfg.Groups)), Lacks: lacksOf(ctx, cfg), VerifiedFor: time.Duration(cfg.Policy.VerifiedWithin) * 24 * time.Hour, Today: time.Now()}
 	for name, env := range cfg.Environments {
 		s.Secrets = slices.AppendSeq(s.Secrets, maps.Keys(cfg.SecretsOf(name)))
 		for _, conn := range env.Connections {

@@ -59,8 +59,9 @@ type Group struct {
 
 // Policy is the floor under what a runbook asks for.
 type Policy struct {
-	Review     Review      `yaml:"review"`
-	BreakGlass *BreakGlass `yaml:"break_glass"` // nil: nobody may go on without review
+	Review         Review      `yaml:"review"`
+	BreakGlass     *BreakGlass `yaml:"break_glass"`     // nil: nobody may go on without review
+	VerifiedWithin Days        `yaml:"verified_within"` // how long a runbook's last drill counts; 0: for ever
 }
 
 // BreakGlass says who may go on without review when nobody else is there.
@@ -258,6 +259,9 @@ type Nginx struct {
 
 // A Duration is a time.Duration written as "30s" or "5m".
 type Duration time.Duration
+
+// Days is a number of days, written as "180d".
+type Days int
 
 // Kind returns which of the kinds the connection is, and "" unless exactly one
 // is set.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,6 +88,21 @@ func (s *Secret) UnmarshalYAML(node ast.Node) error {
 		return at(node, "%s", err)
 	}
 	*s = ref
+	return nil
+}
+
+// UnmarshalYAML accepts a number of days with its unit.
+func (d *Days) UnmarshalYAML(node ast.Node) error {
+	str, ok := node.(*ast.StringNode)
+	if !ok {
+		return at(node, "a number of days is a text such as 180d")
+	}
+	number, unit := strings.CutSuffix(str.Value, "d")
+	n, err := strconv.Atoi(number)
+	if !unit || err != nil || n < 1 || n > 3650 {
+		return at(node, "%q is not a number of days from 1d to 3650d", str.Value)
+	}
+	*d = Days(n)
 	return nil
 }
 
