@@ -27,8 +27,20 @@ const (
 	Silent    Stage = iota // its time has not come, or is snoozed
 	Nudged                 // one nudge stands in the thread
 	Mentioned              // half an interval late: the commander was mentioned
-	Told                   // a whole interval late: its owner was told directly
+	Told                   // a whole interval late: its owner was told directly; since then it is repeated, quietly
 )
+
+// How what nobody answers is repeated once everybody was called.
+const (
+	roleAgain = 10 * time.Minute // for an empty role, if it is not asked for less often anyway
+	loudAgain = time.Hour        // between two times that somebody is called, and not only reminded
+)
+
+// loudly reports whether a repetition that comes every step falls on a time to
+// call somebody again: each full hour of waiting does.
+func loudly(waited, step time.Duration) bool {
+	return waited/loudAgain > (waited-step)/loudAgain
+}
 
 // A Clock is one thing that comes due again and again, or once. Everything is
 // computed from Due, so that nothing is lost by a restart.
@@ -88,9 +100,10 @@ func (c *Clock) snooze(d time.Duration, now time.Time) {
 }
 
 // ring is called when Wake has come. It returns how loud to be, and sets when
-// to be louder. However late it is called, it goes one stage at a time, and
-// leaves half an interval before the next: after a restart, one nudge comes and
-// not a heap.
+// to ring again: it gets louder, then goes on once an interval until somebody
+// answers. However late it is called, it goes one stage at a time, and leaves
+// half an interval before the next: after a restart, one nudge comes and not a
+// heap.
 func (c *Clock) ring(now time.Time) Stage {
 	base := c.Due
 	if c.Snoozed.After(base) {
@@ -104,9 +117,12 @@ func (c *Clock) ring(now time.Time) Stage {
 	case Nudged:
 		c.Stage, next = Mentioned, base.Add(c.Interval)
 	case Mentioned, Told:
-		c.Stage = Told
+		c.Stage, next = Told, base.Add((now.Sub(base)/c.Interval+1)*c.Interval)
+		if next.Sub(now) < half {
+			next = next.Add(c.Interval)
+		}
 	}
-	if !next.IsZero() && !next.After(now) {
+	if !next.After(now) {
 		next = now.Add(half)
 	}
 	c.Wake = next

@@ -12,7 +12,7 @@ var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 func at(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
 
 // A clock gets louder at its time, half an interval later, and a whole one
-// later; then it is silent until somebody answers.
+// later; then it rings once an interval until somebody answers.
 func TestClockGetsLouder(t *testing.T) {
 	t.Parallel()
 	var c Clock
@@ -20,7 +20,7 @@ func TestClockGetsLouder(t *testing.T) {
 	for i, want := range []struct {
 		wake int
 		be   Stage
-	}{{100, Nudged}, {150, Mentioned}, {200, Told}} {
+	}{{100, Nudged}, {150, Mentioned}, {200, Told}, {300, Told}, {400, Told}} {
 		if !c.Wake.Equal(at(want.wake)) {
 			t.Fatalf("ring %d comes at %s, want %s", i, c.Wake, at(want.wake))
 		}
@@ -28,15 +28,31 @@ func TestClockGetsLouder(t *testing.T) {
 			t.Errorf("ring %d is %d, want %d", i, got, want.be)
 		}
 	}
-	if !c.Wake.IsZero() {
-		t.Errorf("it rings again at %s", c.Wake)
+	if c.ring(at(595)); !c.Wake.Equal(at(700)) {
+		t.Errorf("late, it rings again at %s", c.Wake)
 	}
 	if late := c.Overdue(at(200)); late != 100*time.Second {
 		t.Errorf("it is %s overdue", late)
 	}
-	c.start(c.Interval, at(210))
-	if c.Stage != Silent || !c.Wake.Equal(at(310)) || c.Overdue(at(300)) != 0 {
+	c.start(c.Interval, at(610))
+	if c.Stage != Silent || !c.Wake.Equal(at(710)) || c.Overdue(at(700)) != 0 {
 		t.Errorf("after an answer: %+v", c)
+	}
+}
+
+// Who does not answer is called once an hour, however often they are reminded.
+func TestLoudly(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{5 * time.Minute, 7 * time.Minute, time.Hour} {
+		calls := 0
+		for waited := step; waited <= 12*time.Hour; waited += step {
+			if loudly(waited, step) {
+				calls++
+			}
+		}
+		if want := int((12 * time.Hour).Truncate(step) / time.Hour); calls != want {
+			t.Errorf("every %s, there are %d calls in 12 hours, want %d", step, calls, want)
+		}
 	}
 }
 

@@ -137,6 +137,7 @@ func (t *Tracker) rang(i *Incident, c *Clock, now time.Time, change *Change) {
 // due nudges for an update, the louder the later it is.
 func (t *Tracker) due(i *Incident, c *Clock, now time.Time, change *Change) {
 	change.Notices = append(change.Notices, i.hush(c)...)
+	again := c.Stage == Told
 	stage := c.ring(now)
 	late := c.Overdue(now)
 	ref, audience := i.Ref(), string(c.Of)
@@ -154,24 +155,26 @@ func (t *Tracker) due(i *Incident, c *Clock, now time.Time, change *Change) {
 	}
 	if set := c.Set; !set.IsZero() && now.Sub(set) >= t.rules.AskAgain || set.IsZero() && now.Sub(i.Declared) >= t.rules.AskAgain {
 		p.Text += fmt.Sprintf(" %s has gone on for %s: choose how often the %s must hear from now on.", ref, span(now.Sub(i.Declared)), audience)
-		again := fmt.Sprintf("incident no-change %s %s next ", ref, audience)
-		p.Buttons = append(p.Buttons, outbox.Item{Label: "No change, next in 1 h", Command: again + "1h"}, outbox.Item{Label: "No change, next in 4 h", Command: again + "4h"})
+		next := fmt.Sprintf("incident no-change %s %s next ", ref, audience)
+		p.Buttons = append(p.Buttons, outbox.Item{Label: "No change, next in 1 h", Command: next + "1h"}, outbox.Item{Label: "No change, next in 4 h", Command: next + "4h"})
+		if hourly := now.Add(loudAgain); again && c.Wake.Before(hourly) {
+			c.Wake = hourly // nobody has cared for half a day
+		}
 	}
 	owner := i.Owner(c.Of)
 	commander, commanded := i.Holder(Commander)
-	switch stage {
-	case Nudged:
+	switch {
+	case again: // it stands there, and disturbs nobody
+	case stage == Nudged:
 		if owner != nil {
 			p.Users = []string{owner.ID}
 		}
-	case Mentioned, Told:
-		if commanded {
-			p.Users = []string{commander.Actor.ID}
-		}
+	case commanded:
+		p.Users = []string{commander.Actor.ID}
 	}
 	c.Nudge = i.Events + int64(len(change.Events)) + 1
 	change.Notices = append(change.Notices, i.ask(nudgeKey(i, c.Of, c.Nudge), p))
-	if stage == Told && owner != nil {
+	if stage == Told && owner != nil && (!again || loudly(late, c.Wake.Sub(now))) {
 		direct := p
 		direct.Users = nil
 		direct.Text = ref + " (" + i.Title + "): " + p.Text
@@ -215,7 +218,8 @@ func (t *Tracker) overrun(i *Incident, now time.Time, change *Change) {
 }
 
 // unfilled asks for somebody to take a role: first in the room, then those who
-// are to be called when nobody comes.
+// are to be called when nobody comes. After that it goes on reminding, and calls
+// for a commander once an hour.
 func (t *Tracker) unfilled(i *Incident, c *Clock, now time.Time, change *Change) {
 	kind := Commander
 	if c.Of == ForComms {
@@ -224,12 +228,13 @@ func (t *Tracker) unfilled(i *Incident, c *Clock, now time.Time, change *Change)
 	stage := c.Stage
 	change.Notices = append(change.Notices, i.hush(c)...)
 	c.Nudge = i.Events + int64(len(change.Events)) + 1
+	waited := now.Sub(c.Due) + c.Interval
 	p := outbox.Prompt{
-		Text:    fmt.Sprintf("%s has had no %s for %s.", i.Ref(), kind.Word(), span(now.Sub(c.Due)+c.Interval)),
+		Text:    fmt.Sprintf("%s has had no %s for %s.", i.Ref(), kind.Word(), span(waited)),
 		Buttons: []outbox.Item{{Label: "Accept", Command: "incident accept " + i.Ref() + " " + string(kind)}},
 	}
 	if r, ok := i.Holder(kind); ok && r.Acting {
-		p.Text = fmt.Sprintf("%s has had nobody who accepted command for %s; %s is only acting.", i.Ref(), span(now.Sub(c.Due)+c.Interval), name(r.Actor))
+		p.Text = fmt.Sprintf("%s has had nobody who accepted command for %s; %s is only acting.", i.Ref(), span(waited), name(r.Actor))
 		p.Users = []string{r.Actor.ID}
 	} else if r, ok := i.Offered(kind); ok {
 		p.Users = []string{r.Actor.ID}
@@ -237,11 +242,15 @@ func (t *Tracker) unfilled(i *Incident, c *Clock, now time.Time, change *Change)
 		p.Users = []string{r.Actor.ID}
 	}
 	data := map[string]string{"of": string(c.Of)}
-	switch stage {
-	case Silent:
+	step := max(c.Interval, roleAgain)
+	switch {
+	case stage == Silent:
 		c.Stage, c.Wake = Nudged, now.Add(c.Interval)
+	case stage == Told && (kind != Commander || !loudly(waited, step)):
+		c.Wake = now.Add(step)
+		p.Users = nil
 	default:
-		c.Stage, c.Wake = Told, time.Time{}
+		c.Stage, c.Wake = Told, now.Add(step)
 		// Whoever takes command finds somebody for the communications: the same
 		// people need not be called for both.
 		if r, ok := i.Holder(Commander); kind == Commander || ok && !r.Acting {

@@ -56,8 +56,12 @@ func TestNobodyTakesCommand(t *testing.T) {
 	h.serve()
 	clock.at(30)
 	h.seek(room, "UANN", "An update to the teams is 25 min overdue")
+	still := h.seek(room, "UANN", "INC-1 has had nobody who accepted command for 30 min")
+	if said := string(still.Blocks); strings.Contains(said, "<!subteam^") || strings.Contains(said, "<@") {
+		t.Errorf("after 30 minutes somebody is called again: %s", said)
+	}
 
-	h.press("ben", called, "Accept")
+	h.press("ben", still, "Accept")
 	h.headline("INC-1", "<@UBEN>")
 	h.until("the question is gone", func() bool { return len(h.standing(head, "nobody who accepted command")) == 0 })
 	poll(t, "the page is acknowledged", func() bool { return duty.words("action") == "trigger acknowledge" })
@@ -67,6 +71,63 @@ func TestNobodyTakesCommand(t *testing.T) {
 	if said := h.shown("INC-1"); strings.Count(said, "those who are to be called were called") != 1 {
 		t.Errorf("the record reads\n%s", said)
 	}
+	h.noDefects()
+}
+
+// Nobody answers, for half a day and over a restart: what is due goes on standing
+// in the thread, the owner is told directly no more than once an hour, and after
+// 12 hours it asks how often people must hear. Command is called for every hour.
+func TestIncidentThatNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.configure("incidents: { escalation: [sre], role_nag: 5m, budgets: { declared: 0s } }\n")
+	clock := newClock(h)
+	stop := h.serve()
+	h.slash("ann", "/incident declare sev1 API down")
+	head := h.headline("INC-1", "SEV1")
+	h.seek(room, "UANN", "You are acting commander of INC-1")
+	direct := func(texts ...string) int {
+		n := 0
+		for _, m := range h.sim.History("@opsbot", "UANN") {
+			if shows(m, texts) {
+				n++
+			}
+		}
+		return n
+	}
+	const due = "An update to the teams is"
+	clock.at(5)
+	h.seek(room, "UANN", due)
+	for _, minute := range []int{8, 10, 15, 20} {
+		clock.at(minute)
+		h.seek(room, "UANN", fmt.Sprintf("%s %d min overdue", due, minute-5))
+		h.until("only the newest reminder stands", func() bool { return len(h.standing(head, due)) == 1 })
+	}
+	quiet := h.seek(room, "UANN", due+" 15 min overdue")
+	if said := string(quiet.Blocks); strings.Contains(said, "<@") {
+		t.Errorf("the repetition mentions somebody: %s", said)
+	}
+	if n := direct(due); n != 1 {
+		t.Errorf("ann was told directly %d times in 20 minutes", n)
+	}
+	stop()
+	stop = h.serve()
+	clock.at(65)
+	h.seek(room, "UANN", due+" 1 h overdue")
+	h.until("ann is told directly again", func() bool { return direct(due) == 2 })
+	called := h.seek(room, "UANN", "INC-1 has had nobody who accepted command for 1 h")
+	if !strings.Contains(string(called.Blocks), "<!subteam^S") {
+		t.Errorf("after an hour nobody is called: %s", called.Blocks)
+	}
+	h.until("both roles are asked for once", func() bool {
+		return len(h.standing(head, "nobody who accepted command")) == 1 && len(h.standing(head, "no communications lead")) == 1
+	})
+	stop()
+	clock.at(12*60 + 5)
+	h.serve()
+	ask := h.seek(room, "UANN", due+" 12 h overdue. INC-1 has gone on for 12 h 5 min: choose how often the teams must hear from now on.")
+	h.press("ann", ask, "No change, next in 4 h")
+	h.until("nothing is due to the teams", func() bool { return len(h.standing(head, due)) == 0 })
 	h.noDefects()
 }
 
