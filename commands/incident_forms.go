@@ -295,7 +295,11 @@ func more(i *incidents.Incident) [][2]string {
 	if i.State.Active() {
 		list = append(list, [2]string{orderPage, "Page somebody"}, [2]string{orderChannel, "Give it a channel of its own"}, [2]string{orderMerge, "Merge it into another"},
 			[2]string{orderResolve, "Resolve it"}, [2]string{orderCancel, "Cancel it: it was none"}, [2]string{orderSecurity, "Restrict it: security"})
-	} else {
+	}
+	if i.State == incidents.Monitoring {
+		list = append(list, [2]string{orderReopen, "Reopen it"})
+	}
+	if !i.State.Active() {
 		list = append(list, [2]string{orderPM, "Write the post-mortem"}, [2]string{orderReopen, "Reopen it"}, [2]string{orderClose, "Close it"})
 	}
 	return append(list, [2]string{orderLeave, "Leave my role"})

@@ -305,9 +305,12 @@ func (r *Router) move(ctx context.Context, req Request, o Order, i *incidents.In
 			return Reply{}, r.refused(ctx, req, i, "close it", err)
 		}
 	}
-	_, err := r.Incidents.Move(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, m)
+	i, err := r.Incidents.Move(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, m)
 	if err != nil {
 		return Reply{}, err
+	}
+	if m.To == incidents.Postmortem && r.Postmortems != nil {
+		return r.postmortem(ctx, req, Order{Verb: orderPM}, i)
 	}
 	return done(req, i.Ref()+" is "+strings.ToLower(m.To.Word())+"."), nil
 }

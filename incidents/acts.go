@@ -61,10 +61,14 @@ func (t *Tracker) moved(i *Incident, by access.Actor, was State, note string) []
 	case note != "":
 		line.Text += " " + note
 	}
-	if asks := i.State.Asks(); asks != "" && i.State != Resolved {
+	work, offered := t.work(i)
+	if asks := i.State.Asks(); asks != "" && i.State != Resolved && !offered {
 		line.Text += "\n" + asks
 	}
-	list := i.say(line)
+	list := append(i.say(line), i.worked(was))
+	if offered {
+		list = append(list, i.ask(workKey(i, i.State), work))
+	}
 	if was.Active() && !i.State.Active() {
 		list = append(list, pin(i, false))
 		list = append(list, t.quiet(i)...)
@@ -77,7 +81,11 @@ func (t *Tracker) moved(i *Incident, by access.Actor, was State, note string) []
 
 // quiet takes away what was asked and needs no answer any more.
 func (t *Tracker) quiet(i *Incident) []outbox.Notice {
-	return append(i.hushAll(), i.takeBack(acceptKey(i, Commander)))
+	list := append(i.hushAll(), i.takeBack(acceptKey(i, Commander)))
+	for _, s := range []State{Assessing, Triaging, Monitoring} {
+		list = append(list, i.worked(s))
+	}
+	return list
 }
 
 // hushAll takes the nudges of all clocks away.
@@ -88,11 +96,48 @@ func (i *Incident) hushAll() (list []outbox.Notice) {
 	return list
 }
 
+// workKey names the message that offers what is to be done in a state.
+func workKey(i *Incident, s State) string { return fmt.Sprintf("work/%s/%s/%d", i.ID, s, i.Reopened) }
+
+// worked takes away what was offered in a state.
+func (i *Incident) worked(s State) outbox.Notice { return i.takeBack(workKey(i, s)) }
+
+// work offers what is to be done in the incident's state, by buttons; ok is
+// false where a sentence is enough.
+func (t *Tracker) work(i *Incident) (p outbox.Prompt, ok bool) {
+	p.Text = i.State.Asks()
+	button := func(label, line string) {
+		p.Buttons = append(p.Buttons, outbox.Item{Label: label, Command: "incident " + line})
+	}
+	run := func(names []string) {
+		for _, name := range names {
+			if t.runbook == nil {
+				return
+			}
+			if title, can := t.runbook(name); can {
+				button("Run "+title, "run "+i.Ref()+" "+name)
+			}
+		}
+	}
+	switch i.State {
+	case Assessing:
+		button("Assess", "assess "+i.Ref())
+	case Triaging:
+		run(t.rules.Triage)
+		button("Move to fixing", "status "+i.Ref()+" fixing")
+	case Monitoring:
+		run(t.rules.Verify)
+		button("Resolve", "resolve "+i.Ref())
+		button("Reopen", "reopen "+i.Ref())
+	}
+	return p, len(p.Buttons) > 0
+}
+
 // Reopen goes back to fixing from what seemed to be over. Anybody who may act
 // at all can say that it is not over.
 func (t *Tracker) Reopen(ctx context.Context, act Act, why string) (*Incident, error) {
 	return t.change(ctx, act, byMember, "reopen it", func(i *Incident, now time.Time, c *Change) error {
-		was, stood := i.State, i.hushAll()
+		was, stood := i.State, append(i.hushAll(), i.worked(i.State))
 		e, err := i.reopen(why, t.rules, now)
 		if err != nil {
 			return err

@@ -77,6 +77,9 @@ type Rules struct {
 	// Escalation are the groups that are called when nobody takes command, and
 	// may take it, too; none: OnCall.
 	Escalation []string
+	// Triage are the runbooks that are offered when the triage begins, Verify
+	// those that tell whether it is over, by name.
+	Triage, Verify []string
 }
 
 // commanders are the groups whose members may take command: who is called to
@@ -103,6 +106,7 @@ func DefaultRules() Rules {
 			Declared: time.Minute, Assessing: 5 * time.Minute, Triaging: 5 * time.Minute, Fixing: 15 * time.Minute,
 		},
 		RoleNag: 2 * time.Minute, Snooze: 5 * time.Minute, AskAgain: 12 * time.Hour,
+		Triage: []string{"major-incident", "daily-health-check", "full-recovery"}, Verify: []string{"daily-health-check"},
 	}
 }
 

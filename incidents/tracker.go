@@ -23,6 +23,9 @@ type Options struct {
 	Policy  access.Policy
 	Channel string       // where headlines stand, by id or as "#name"; "": the ops channel
 	Log     *slog.Logger // nil: nothing is logged
+	// Runbook is the title of the runbook with the name; ok is false if there is
+	// none, or nothing that it could run on. nil: there are no runbooks.
+	Runbook func(name string) (title string, ok bool)
 }
 
 // A Tracker does what people ask of incidents, and what clocks do by
@@ -36,11 +39,12 @@ type Tracker struct {
 	policy  access.Policy
 	channel string
 	log     *slog.Logger
+	runbook func(name string) (title string, ok bool)
 }
 
 // New returns a Tracker; call Serve to let clocks ring.
 func New(o Options) *Tracker {
-	t := &Tracker{store: o.Store, rules: o.Rules, people: o.People, policy: o.Policy, channel: o.Channel, log: o.Log}
+	t := &Tracker{store: o.Store, rules: o.Rules, people: o.People, policy: o.Policy, channel: o.Channel, log: o.Log, runbook: o.Runbook}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}

@@ -53,13 +53,19 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 	for _, p := range append(problems, library.Check(serverOf(ctx, cfg))...) {
 		log.Warn("runbook", "problem", p.String())
 	}
+	for _, name := range slices.Concat(cfg.Incidents.Triage, cfg.Incidents.Verify) {
+		if _, ok := library.Find(name); !ok {
+			log.Warn("incidents offer a runbook that does not exist", "runbook", name)
+		}
+	}
 	systems, err := openSystems(ctx, cfg, log)
 	if err != nil {
 		return nil, err
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	tracker := newTracker(cfg, db, people, log)
-	out := &app{
+	out := &app{library: library, systems: systems}
+	tracker := newTracker(cfg, db, people, out.runbook, log)
+	*out = app{
 		library: library, systems: systems, tracker: tracker,
 		engine: engine.New(engine.Options{
 			Store: db.Runs(), Schedules: db.Schedules(), Deployments: db.Deployments(), Library: library, Catalog: catalog, Environments: systems.environments,
@@ -70,6 +76,16 @@ func openApp(ctx context.Context, c *common, cfg *config.Config, db *store.Store
 		Runs: out.engine, Incidents: tracker, Postmortems: db.Postmortems(), Pages: db.Parcels(), Pagers: slices.Sorted(maps.Keys(cfg.Pagers)),
 	}
 	return out, nil
+}
+
+// runbook is the title of the runbook with the name, if it can be run on any
+// environment.
+func (a *app) runbook(name string) (title string, ok bool) {
+	rb, found := a.engine.Library().Find(name)
+	if !found || a.engine.Lacking(rb) != "" {
+		return "", false
+	}
+	return rb.Title, true
 }
 
 func (a *app) Close() error { return a.systems.Close() }

@@ -169,6 +169,70 @@ func TestIncidentForHalfADay(t *testing.T) {
 	h.noDefects()
 }
 
+// Each state offers what is to be done in it, by buttons: the card to assess, the
+// runbooks of the configuration that can be run here, the way back; and takes
+// the offer away with the state.
+func TestIncidentOffersWork(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.book("look.md", lookBook)
+	h.configure("incidents: { triage: [full-recovery, look], verify: [look] }\n")
+	h.serve()
+	h.slash("ann", "/incident declare sev2 The cache is slow")
+	head := h.headline("INC-1", "SEV2")
+	h.press("ann", h.seek(room, "UANN", "You are acting commander of INC-1"), "Accept command")
+
+	offered := func(text string) (m slacksim.Message) {
+		h.until("it says once in the thread: "+text, func() bool {
+			list := h.standing(head, text)
+			if len(list) == 1 {
+				m = list[0]
+			}
+			return len(list) == 1
+		})
+		return m
+	}
+
+	h.mention("ann", head.TS, "status assessing")
+	h.press("ann", offered("Say what is down, which users notice"), "Assess")
+	h.fill("ann", "The cache")
+	work := offered("Find the cause")
+	if shows(work, []string{"Full recovery"}) {
+		t.Errorf("what cannot be run here is offered: %s", work.Visible())
+	}
+	if list := h.standing(head, "Say what is down, which"); len(list) != 0 {
+		t.Errorf("what was done already is still asked: %s", list[0].Visible())
+	}
+	h.press("ben", work, "Run Look at the cache")
+	h.seek(room, "UANN", "R1 Look at the cache found nothing wrong. Is it over?")
+	h.press("ann", work, "Move to fixing")
+	h.headline("INC-1", "Fixing")
+	h.until("the offer is gone", func() bool { return len(h.standing(head, "Find the cause")) == 0 })
+
+	h.mention("ann", head.TS, "status monitoring")
+	over := offered("Check that it is over")
+	h.press("ann", over, "Run Look at the cache")
+	h.headline("INC-1", "R2 Look at the cache: succeeded")
+	h.press("ben", over, "Reopen")
+	h.fill("ben", "it is slow again")
+	h.headline("INC-1", "Fixing", "reopened 1 time")
+	h.until("the offer is gone", func() bool { return len(h.standing(head, "Check that it is over")) == 0 })
+	h.mention("ann", head.TS, "status monitoring")
+	h.press("ann", h.headline("INC-1", "Monitoring"), "More")
+	if form := string(h.view("ann").Blocks); !strings.Contains(form, "Reopen it") {
+		t.Errorf("More while monitoring is %s", form)
+	}
+
+	// The state of the post-mortem brings the draft, as the verb does.
+	h.mention("ann", head.TS, "resolve The network; it was replaced.")
+	h.headline("INC-1", "Resolved")
+	h.until("the offer is gone", func() bool { return len(h.standing(head, "Check that it is over")) == 0 })
+	h.mention("ann", head.TS, "status postmortem")
+	h.headline("INC-1", "Post-mortem")
+	h.seek(room, "UANN", "The post-mortem of INC-1 is above")
+	h.noDefects()
+}
+
 // It seemed to be over, and a check finds that it is not.
 func TestIncidentNotOver(t *testing.T) {
 	t.Parallel()

@@ -11,14 +11,15 @@ import (
 	"opsbot/internal/store"
 )
 
-// newTracker opens the tracker of incidents.
-func newTracker(cfg *config.Config, db *store.Store, people access.Directory, log *slog.Logger) *incidents.Tracker {
+// newTracker opens the tracker of incidents. runbook knows the runbooks that
+// can be run here.
+func newTracker(cfg *config.Config, db *store.Store, people access.Directory, runbook func(name string) (string, bool), log *slog.Logger) *incidents.Tracker {
 	channel := cfg.Slack.IncidentChannel
 	if channel == "" {
 		channel = cfg.Slack.OpsChannel
 	}
 	return incidents.New(incidents.Options{
-		Store: db.Incidents(), Rules: incidentRules(cfg), People: people, Policy: policyOf(cfg), Channel: named(channel), Log: log,
+		Store: db.Incidents(), Rules: incidentRules(cfg), People: people, Policy: policyOf(cfg), Channel: named(channel), Log: log, Runbook: runbook,
 	})
 }
 
@@ -63,6 +64,12 @@ func incidentRules(cfg *config.Config) incidents.Rules {
 	}
 	if d := cfg.Incidents.Snooze; d > 0 {
 		r.Snooze = time.Duration(d)
+	}
+	if list := cfg.Incidents.Triage; list != nil {
+		r.Triage = list
+	}
+	if list := cfg.Incidents.Verify; list != nil {
+		r.Verify = list
 	}
 	r.OnCall, r.Escalation = cfg.Incidents.OnCall, cfg.Incidents.Escalation
 	if _, ok := cfg.Groups["oncall"]; ok && len(r.OnCall) == 0 {

@@ -85,6 +85,8 @@ type Incidents struct {
 	Budgets    map[string]Duration `yaml:"budgets"`    // of states; 0: none
 	RoleNag    Duration            `yaml:"role_nag"`   // 0 is 2 minutes
 	Snooze     Duration            `yaml:"snooze"`     // 0 is 5 minutes
+	Triage     []string            `yaml:"triage"`     // runbooks that are offered when the triage begins; nil: built-in ones
+	Verify     []string            `yaml:"verify"`     // runbooks that are offered to see whether it is over; nil: built-in ones
 }
 
 // A Severity says what a severity asks for.

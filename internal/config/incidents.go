@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,11 @@ var (
 	severities = []string{"sev1", "sev2", "sev3"}
 	budgeted   = []string{"declared", "assessing", "triaging", "fixing", "monitoring"}
 )
+
+// offered is how many runbooks are offered at a time at most.
+const offered = 5
+
+var runbookName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // longest is the most that a clock of an incident may count.
 const longest = 7 * 24 * time.Hour
@@ -50,6 +56,16 @@ func (c *Config) checkIncidents(bad func(path, format string, args ...any)) {
 			continue
 		}
 		span(path, c.Incidents.Budgets[name])
+	}
+	for key, names := range map[string][]string{"triage": c.Incidents.Triage, "verify": c.Incidents.Verify} {
+		if len(names) > offered {
+			bad("incidents."+key, "incidents.%s has %d runbooks; %d buttons at most are offered", key, len(names), offered)
+		}
+		for _, name := range names {
+			if !runbookName.MatchString(name) {
+				bad("incidents."+key, "%q is no name of a runbook", name)
+			}
+		}
 	}
 	span("incidents.role_nag", c.Incidents.RoleNag)
 	span("incidents.snooze", c.Incidents.Snooze)
