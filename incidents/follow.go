@@ -16,11 +16,21 @@ type Happening struct {
 	Alone bool // somebody went on without the second person that was asked for
 }
 
+// A Finding is what the end of a run says about how the systems are.
+type Finding int
+
+const (
+	FoundNothing Finding = iota // the run goes on, or changed something and did not look at what came of it
+	FoundWell                   // it only looked, and all is well
+	FoundBad                    // it only looked, and not all is well
+	FoundFixed                  // it changed something, and what it looked at afterwards is well
+)
+
 // Follow puts what a run did on the timeline, and what follows from it: a
 // headline that shows the run, a task to review what was done alone, and, when
-// a run that only looked has ended, the offer to go on or back. The events are
-// the store's to add.
-func (i *Incident) Follow(run Run, happened []Happening, ended, looked, well bool, now time.Time) Change {
+// a run has found how the systems are, the offer to go on or back. The events
+// are the store's to add.
+func (i *Incident) Follow(run Run, happened []Happening, found Finding, now time.Time) Change {
 	var c Change
 	for _, h := range happened {
 		i.Events++
@@ -54,13 +64,14 @@ func (i *Incident) Follow(run Run, happened []Happening, ended, looked, well boo
 	if clock := i.clock(ForHeadline, now); i.State.Active() {
 		clock.Interval, clock.Wake = HeadlineEvery, now
 	}
-	if ended && looked {
-		who := fmt.Sprintf("R%d", run.Number)
-		said, note := fmt.Sprintf("%s %s found nothing wrong.", who, run.Title), who+" found nothing wrong"
-		if !well {
-			said, note = fmt.Sprintf("%s %s found that it is not over: %s.", who, run.Title, orElse(run.Step, run.State)), who+" "+run.Title+" failed"
-		}
-		c.Notices = append(c.Notices, i.offers(run.ID, well, said, note)...)
+	who := fmt.Sprintf("R%d", run.Number)
+	switch found {
+	case FoundWell:
+		c.Notices = append(c.Notices, i.offers(run.ID, true, fmt.Sprintf("%s %s found nothing wrong.", who, run.Title), who+" found nothing wrong")...)
+	case FoundFixed:
+		c.Notices = append(c.Notices, i.offers(run.ID, true, fmt.Sprintf("%s %s is done, and its checks passed.", who, run.Title), who+" is done, and its checks passed")...)
+	case FoundBad:
+		c.Notices = append(c.Notices, i.offers(run.ID, false, fmt.Sprintf("%s %s found that it is not over: %s.", who, run.Title, orElse(run.Step, run.State)), who+" "+run.Title+" failed")...)
 	}
 	return c
 }

@@ -335,6 +335,11 @@ func testIncidentRuns(t *testing.T, h *house) {
 	h.seek(room, "UANN", "R3", "Set the policy on demo", "*Done*")
 	h.seek(room, "UANN", "Task 1: Review afterwards: ann went on with step 1 (Set it) of R3 without a second person: nobody answers the phone")
 
+	// What changed something and did not look at what came of it proves nothing.
+	if list := h.standing(head, "Is it over?"); len(list) != 1 {
+		t.Errorf("%d messages ask whether it is over, want that of R1", len(list))
+	}
+
 	// Security: what is under way goes on where not everybody reads it.
 	h.press("ann", offer, "Move to monitoring")
 	h.headline("INC-1", "Monitoring")

@@ -226,6 +226,7 @@ func TestWholeMajorIncident(t *testing.T) {
 		clock.at(16)
 		h.press("ann", byHand, "Done")
 		sees("ann", "R3", "Restore the orders on demo", "*Done*")
+		sees("ann", "R3 Restore the orders is done, and its checks passed. Is it over?", "Move to monitoring")
 		say("ann", "note at "+clock.ago(-14).Format("2006-01-02 15:04 UTC")+" version 1.8 was deployed")
 		sees("ann", "Noted on the timeline of INC-1")
 		say("ann", "update teams The orders are back; we check.")

@@ -268,7 +268,17 @@ func tellIncident(t *tx, run *engine.Run, change engine.Change) error {
 	} else if run.State != engine.Ready {
 		line.State = "waits for people"
 	}
-	c := i.Follow(line, happened, ended, run.OnlyLooked(), run.State == engine.Succeeded && run.Verdict == runbooks.Pass, moment(now))
+	finding := incidents.FoundNothing
+	switch well := run.State == engine.Succeeded && run.Verdict == runbooks.Pass; {
+	case !ended:
+	case run.OnlyLooked() && well:
+		finding = incidents.FoundWell
+	case run.OnlyLooked():
+		finding = incidents.FoundBad
+	case run.Proven(change.Runbook):
+		finding = incidents.FoundFixed
+	}
+	c := i.Follow(line, happened, finding, moment(now))
 	if err := saveIncident(t, i); err != nil {
 		return err
 	}

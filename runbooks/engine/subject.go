@@ -190,3 +190,27 @@ func (r *Run) OnlyLooked() bool {
 	}
 	return acted && !r.DryRun
 }
+
+// Proven reports whether the run changed something and then found that it had
+// helped: it succeeded, and at least one action that only looks passed after
+// the last step that changed something. A step that runs another runbook counts
+// as a change. rb is the run's runbook.
+func (r *Run) Proven(rb *runbooks.Runbook) bool {
+	if rb == nil || r.DryRun || r.ParentID != "" || r.State != Succeeded || r.Verdict != runbooks.Pass {
+		return false
+	}
+	changed, proven := false, false
+	for _, a := range r.Attempts {
+		step := rb.Step(a.Step)
+		switch {
+		case step == nil || a.Phase != PhaseMain:
+		case a.Purpose == ForChild, a.Effect > runbooks.Read, step.Run != nil:
+			if a.State == AttemptDone || a.State == AttemptFailed || a.State == AttemptUncertain {
+				changed, proven = true, false
+			}
+		case step.Action != nil && a.State == AttemptDone && a.Status == runbooks.Pass && (a.Purpose == ForStep || a.Purpose == ForItem):
+			proven = true
+		}
+	}
+	return changed && proven
+}
