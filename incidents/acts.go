@@ -39,7 +39,16 @@ func (t *Tracker) lastWords(i *Incident, by access.Actor, now time.Time, c *Chan
 	c.Updates = append(c.Updates, u)
 	c.Events = append(c.Events, Event{Kind: KindUpdate, Text: u.Text, Data: map[string]string{"audience": string(ForTeams), "update": u.ID}})
 	i.Last = &u
-	if t.rules.Interval(i, ForUsers) == 0 {
+	if t.rules.Interval(i, ForUsers) == 0 && i.Heard == 0 {
+		return nil
+	}
+	return t.lastDraft(i, by, now, c)
+}
+
+// lastDraft drafts what users are told at the end, and has people reminded of
+// it as long as nobody decides on it. Nothing is said of what is restricted.
+func (t *Tracker) lastDraft(i *Incident, by access.Actor, now time.Time, c *Change) error {
+	if i.Security {
 		return nil
 	}
 	d, err := t.newUpdate(i, ForUsers, DraftOf(i, ForUsers, now), false, by, now)
@@ -49,6 +58,7 @@ func (t *Tracker) lastWords(i *Incident, by access.Actor, now time.Time, c *Chan
 	c.Updates = append(c.Updates, d)
 	c.Events = append(c.Events, Event{Kind: KindDraft, Text: d.Text, Data: map[string]string{"update": d.ID, "audience": string(ForUsers)}})
 	c.Notices = append(c.Notices, t.askForApproval(i, d))
+	i.clock(ForDraft, now).start(draftNag, now)
 	return nil
 }
 
@@ -171,6 +181,9 @@ func (t *Tracker) Cancel(ctx context.Context, act Act, why string) (*Incident, e
 		c.Notices = append(c.Notices, i.say(outbox.Line{Text: fmt.Sprintf("%s is canceled by %s: %s", i.Ref(), name(act.Actor), i.Why)})...)
 		c.Notices = append(c.Notices, pin(i, false))
 		c.Notices = append(c.Notices, t.quiet(i)...)
+		if i.Heard > 0 {
+			return t.lastDraft(i, act.Actor, now, c)
+		}
 		return nil
 	})
 }
@@ -217,6 +230,11 @@ func (t *Tracker) Merge(ctx context.Context, act Act, into int64) (*Incident, er
 			line.Users = []string{r.Actor.ID}
 		}
 		kept.Notices = target.say(line)
+		if i.Heard > 0 {
+			if err := t.lastDraft(i, act.Actor, now, &gone); err != nil {
+				return nil, err
+			}
+		}
 		t.complete(i, act, now, &gone)
 		t.complete(target, act, now, &kept)
 		return []Change{gone, kept}, nil

@@ -14,6 +14,7 @@ const (
 	ForCommander Alarm = "commander" // nobody has accepted command
 	ForComms     Alarm = "comms"     // nobody has accepted the communications
 	ForBudget    Alarm = "budget"    // the state takes longer than it should
+	ForDraft     Alarm = "draft"     // the last update to the users waits for approval
 	ForHeadline  Alarm = "headline"  // the headline shows the time, so it is edited now and then
 )
 
@@ -34,6 +35,7 @@ const (
 const (
 	roleAgain = 10 * time.Minute // for an empty role, if it is not asked for less often anyway
 	loudAgain = time.Hour        // between two times that somebody is called, and not only reminded
+	draftNag  = 10 * time.Minute // for the last update to the users, once the other clocks have stopped
 )
 
 // loudly reports whether a repetition that comes every step falls on a time to
@@ -130,11 +132,14 @@ func (c *Clock) ring(now time.Time) Stage {
 }
 
 // wind sets the clocks to what state, severity and roles ask for. Clocks that
-// run go on; all stop when the incident is no longer active.
+// run go on; all stop when the incident is no longer active, but the one for
+// its last words.
 func (i *Incident) wind(rules Rules, now time.Time) {
 	if !i.State.Active() {
 		for n := range i.Clocks {
-			i.Clocks[n].start(0, now)
+			if c := &i.Clocks[n]; c.Of != ForDraft {
+				c.start(0, now)
+			}
 		}
 		return
 	}

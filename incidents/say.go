@@ -162,6 +162,8 @@ func (e Entry) nudged() string {
 		return "The post-mortem was due."
 	case of == forChannel:
 		return "The thread had become too narrow; a channel was offered."
+	case of == string(ForDraft):
+		return "The last update to the users waited for approval."
 	case of == string(ForBudget):
 		return fmt.Sprintf("%s takes longer than planned.", State(e.Data["state"]).Word())
 	case of != "" && e.Data["escalated"] != "":

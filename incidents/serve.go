@@ -117,7 +117,7 @@ func (t *Tracker) escalation() []string {
 
 // rang does what a clock is for.
 func (t *Tracker) rang(i *Incident, c *Clock, now time.Time, change *Change) {
-	if c.Off() || !i.State.Active() {
+	if c.Off() || !i.State.Active() && c.Of != ForDraft {
 		c.Wake = time.Time{}
 		return
 	}
@@ -127,6 +127,8 @@ func (t *Tracker) rang(i *Incident, c *Clock, now time.Time, change *Change) {
 	case ForBudget:
 		c.Wake, c.Stage = time.Time{}, Nudged
 		t.overrun(i, now, change)
+	case ForDraft:
+		t.unsaid(i, c, now, change)
 	case ForCommander, ForComms:
 		t.unfilled(i, c, now, change)
 	default:
@@ -183,6 +185,26 @@ func (t *Tracker) due(i *Incident, c *Clock, now time.Time, change *Change) {
 	change.Events = append(change.Events, Event{Kind: KindNudge, Data: map[string]string{
 		"audience": audience, "stage": itoa(int(stage)), "due": c.Due.UTC().Format(time.RFC3339),
 	}})
+}
+
+// unsaid reminds of a last update to the users that waits for approval.
+func (t *Tracker) unsaid(i *Incident, c *Clock, now time.Time, change *Change) {
+	change.Notices = append(change.Notices, i.hush(c)...)
+	if len(i.Drafts) == 0 || i.Security {
+		c.start(0, now)
+		return
+	}
+	waited := now.Sub(c.Due) + c.Interval
+	d := i.Drafts[len(i.Drafts)-1]
+	p := draftPrompt(i, d)
+	p.Text = fmt.Sprintf("%s is %s, and users have not been told: the draft has waited for %s.", i.Ref(), strings.ToLower(i.State.Word()), span(waited))
+	if a := i.Owner(ForUsers); a != nil && (c.Stage == Silent || loudly(waited, c.Interval)) {
+		p.Users = []string{a.ID}
+	}
+	c.Stage, c.Wake = Nudged, now.Add(c.Interval)
+	c.Nudge = i.Events + int64(len(change.Events)) + 1
+	change.Notices = append(change.Notices, i.ask(nudgeKey(i, c.Of, c.Nudge), p))
+	change.Events = append(change.Events, Event{Kind: KindNudge, Data: map[string]string{"of": string(ForDraft)}})
 }
 
 // nudgeKey names one nudge: each is a message of its own, so that it is seen,

@@ -83,7 +83,8 @@ func (s State) Word() string {
 	return strings.ToUpper(string(s[:1])) + string(s[1:])
 }
 
-// Public is what users are told about the state; "": nothing.
+// Public is what users are told about the state; "": nothing. What was none, or
+// goes on in another incident, is over for those who follow it.
 func (s State) Public() string {
 	switch s {
 	case Declared, Assessing, Triaging:
@@ -92,10 +93,27 @@ func (s State) Public() string {
 		return "Identified"
 	case Monitoring:
 		return "Monitoring"
-	case Resolved, Postmortem, Closed:
+	case Resolved, Postmortem, Closed, Canceled, Merged:
 		return "Resolved"
 	}
 	return ""
+}
+
+// unmoved says to an audience that nothing has changed. Users hear no words of
+// ours.
+func (s State) unmoved(to Alarm) string {
+	if to != ForUsers {
+		return "No change: " + strings.ToLower(s.Word()) + "."
+	}
+	switch s.Public() {
+	case Fixing.Public():
+		return "No change: we still work on a fix."
+	case Monitoring.Public():
+		return "No change: we still watch whether the fix holds."
+	case Resolved.Public():
+		return "No change: it works."
+	}
+	return "No change: we are still looking for the cause."
 }
 
 // Asks says what people are to do in a state; "" where nothing is asked.
@@ -174,6 +192,11 @@ func (i *Incident) lacking(to State, rules Rules) error {
 	}
 	if at > slices.Index(order, Resolved) && i.Resolved.IsZero() && i.Summary != "" {
 		r.lack("It must be resolved first.", "status "+i.Ref()+" resolved", "Resolve")
+	}
+	if to == Closed {
+		for _, d := range i.Drafts {
+			r.lack("A decision on the update to the users that waits for approval: "+clip(strings.Join(strings.Fields(d.Text), " "), 100), "edit "+i.Ref()+" "+d.ID, "Publish")
+		}
 	}
 	if to == Closed && rules.Of(i.Severity).Postmortem {
 		if i.Written.IsZero() {

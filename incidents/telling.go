@@ -33,13 +33,12 @@ const (
 // the lead, and the users' clock goes on.
 func (t *Tracker) Post(ctx context.Context, act Act, m Telling) (*Incident, error) {
 	return t.change(ctx, act, byCommand, "post updates", func(i *Incident, now time.Time, c *Change) error {
-		text := strings.TrimSpace(m.Text)
-		if m.Unmoved && text == "" {
-			text = "No change: " + strings.ToLower(i.State.Word()) + "."
-		}
-		text, err := tidy("The update", text, MaxText)
-		if err != nil {
-			return err
+		var text string
+		if !m.Unmoved || strings.TrimSpace(m.Text) != "" {
+			var err error
+			if text, err = tidy("The update", m.Text, MaxText); err != nil {
+				return err
+			}
 		}
 		switch {
 		case !i.State.Active() && i.State != Resolved:
@@ -53,7 +52,11 @@ func (t *Tracker) Post(ctx context.Context, act Act, m Telling) (*Incident, erro
 			if of == ForUsers && i.Security {
 				return refuse("%s is restricted: nothing about it is published.", i.Ref())
 			}
-			u, err := t.newUpdate(i, of, text, m.Unmoved, act.Actor, now)
+			said := text
+			if said == "" {
+				said = i.State.unmoved(of)
+			}
+			u, err := t.newUpdate(i, of, said, m.Unmoved, act.Actor, now)
 			if err != nil {
 				return err
 			}
@@ -121,7 +124,15 @@ func (t *Tracker) told(i *Incident, u *Update, now time.Time, c *Change) {
 
 // askForApproval asks whoever publishes for their word.
 func (t *Tracker) askForApproval(i *Incident, u Update) outbox.Notice {
-	p := outbox.Prompt{
+	p := draftPrompt(i, u)
+	if a := i.Owner(ForUsers); a != nil {
+		p.Users = []string{a.ID}
+	}
+	return i.ask("draft/"+u.ID, p)
+}
+
+func draftPrompt(i *Incident, u Update) outbox.Prompt {
+	return outbox.Prompt{
 		Text:  fmt.Sprintf("%s drafted an update to the users of %s. It is published once you approve it.", name(u.By), i.Ref()),
 		Draft: u.Text,
 		Buttons: []outbox.Item{
@@ -130,10 +141,6 @@ func (t *Tracker) askForApproval(i *Incident, u Update) outbox.Notice {
 			{Label: "Reject", Command: "incident reject " + i.Ref() + " " + u.ID},
 		},
 	}
-	if a := i.Owner(ForUsers); a != nil {
-		p.Users = []string{a.ID}
-	}
-	return i.ask("draft/"+u.ID, p)
 }
 
 // Decide publishes a drafted update, with another text if it is not empty, or
@@ -159,6 +166,11 @@ func (t *Tracker) Decide(ctx context.Context, act Act, update string, publish bo
 			return refuse("%s is restricted: nothing about it is published.", i.Ref())
 		}
 		u.Decider, u.Decided = act.Actor, now
+		if len(i.Drafts) == 1 {
+			clock := i.clock(ForDraft, now)
+			c.Notices = append(c.Notices, i.hush(clock)...)
+			clock.start(0, now)
+		}
 		if !publish {
 			u.State = Rejected
 			c.Updates = append(c.Updates, *u)
@@ -235,6 +247,10 @@ func DraftOf(i *Incident, of Alarm, now time.Time) string {
 			parts = append(parts, "A fix is in place, and we watch whether it holds. The problem was: "+impact)
 		case Resolved:
 			parts = append(parts, "It works again. The problem was: "+impact)
+		case Canceled:
+			parts = append(parts, "It was a false alarm: "+impact)
+		case Merged:
+			parts = append(parts, impact, fmt.Sprintf("It belongs to INC-%d; what is new is said there.", i.Into))
 		default:
 			parts = append(parts, impact, "We are looking for the cause.")
 		}

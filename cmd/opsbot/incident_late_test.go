@@ -257,6 +257,63 @@ func TestIncidentNotOver(t *testing.T) {
 	h.noDefects()
 }
 
+// Users who were told something hear how it ends, whatever the clocks say by
+// then: a draft is made, is reminded of, and stands in the way of closing.
+func TestLastWordsToUsers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	clock := newClock(h)
+	h.serve()
+	h.slash("ann", "/incident declare sev1 API down")
+	head := h.headline("INC-1", "SEV1")
+	h.press("ann", h.seek(room, "UANN", "You are acting commander of INC-1"), "Accept command")
+	h.headline("INC-1", "<@UANN>")
+	h.mention("ann", head.TS, "no-change users")
+	h.seek(room, "UANN", "Update to the users (Investigating) by ann: No change: we are still looking for the cause.")
+	h.mention("ann", head.TS, "sev 3")
+	h.headline("INC-1", "SEV3")
+	h.mention("ann", head.TS, "resolve The cache was full.")
+	h.headline("INC-1", "Resolved")
+	h.seek(room, "UANN", "ann drafted an update to the users of INC-1", "It works again")
+	h.mention("ann", head.TS, "close")
+	h.seek(room, "UANN", "INC-1 cannot be closed yet", "A decision on the update to the users that waits for approval: It works again")
+
+	const waits = "INC-1 is resolved, and users have not been told: the draft has waited for"
+	clock.at(10)
+	h.until("it is reminded of", func() bool { return len(h.standing(head, waits+" 10 min")) == 1 })
+	clock.at(20)
+	h.until("the reminder is renewed", func() bool { return len(h.standing(head, waits+" 20 min")) == 1 })
+	h.press("ann", h.standing(head, waits)[0], "Publish")
+	h.seek(room, "UANN", "Update to the users (Resolved) by ann: It works again")
+	h.until("the reminder is gone", func() bool { return len(h.standing(head, waits)) == 0 })
+	h.mention("ann", head.TS, "close")
+	h.headline("INC-1", "Closed")
+
+	// It was none, or is another one's.
+	for n, end := range []struct{ ends, says string }{
+		{"cancel It was the load test.", "It was a false alarm: Orders are slow."},
+		{"merge INC-4", "Orders are slow. It belongs to INC-4; what is new is said there."},
+	} {
+		ref := fmt.Sprintf("INC-%d", n+2)
+		if n == 1 {
+			h.slash("ann", "/incident declare sev3 All is slow")
+			h.headline("INC-4", "All is slow")
+			ref = "INC-3"
+		} else {
+			h.slash("ann", "/incident declare sev2 Orders are slow")
+			h.headline("INC-2", "Orders are slow")
+			h.slash("ann", "/incident declare sev2 Orders are slow")
+			h.headline("INC-3", "Orders are slow")
+		}
+		h.slash("ann", "/incident update "+ref+" users Orders take a minute.")
+		h.headline(ref, "Orders take a minute.")
+		h.slash("ann", "/incident "+ref+" "+end.ends)
+		h.press("ann", h.seek(room, "UANN", "ann drafted an update to the users of "+ref, end.says), "Publish")
+		h.seek(room, "UANN", "Update to the users (Resolved) by ann: "+end.says)
+	}
+	h.noDefects()
+}
+
 // What was no incident is canceled, before the fixing begins, and no figure
 // counts it.
 func TestIncidentCanceled(t *testing.T) {

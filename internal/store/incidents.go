@@ -388,6 +388,11 @@ func loadIncidents(t *tx, clause string, args ...any) (list []*incidents.Inciden
 		if i.Drafts, err = updatesWhere(t, `incident_id = $1 AND state = 'draft'`, i.ID); err != nil {
 			return nil, err
 		}
+		_, err = t.one(`SELECT COUNT(*) FROM incident_updates WHERE incident_id = $1 AND audience = 'users' AND state IN ('approved', 'published', 'failed')`,
+			[]any{i.ID}, &i.Heard)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
 }
