@@ -122,9 +122,23 @@ func formUpdate(o Order, i *incidents.Incident, now time.Time) *Form {
 		outbox.Field{Name: valueText, Label: "How things stand", Type: typeString, Long: true, Required: true, Default: incidents.DraftOf(i, of, now)},
 		outbox.Field{Name: valueAudience, Label: "Who is to hear it", Type: typeEnum, Values: []string{"teams", "users", "both"}, Default: audience, Required: true,
 			Help: "What users read is published once the communications lead approves."},
-		outbox.Field{Name: valueNext, Label: "Next update in", Type: typeString, Help: "Such as 15m. Empty: as often as before."})
+		outbox.Field{Name: valueNext, Label: "Next update in", Type: typeString, Help: "Such as 15m. Empty: as often as before.", Default: briefly(o.For)})
 	f.Else = "Say how things stand: update " + audience + " TEXT"
 	return f
+}
+
+// briefly writes a length of time as it can be typed; "" for none.
+func briefly(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	s := d.String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, nothing) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 func formAssess(i *incidents.Incident) *Form {
@@ -443,7 +457,26 @@ func incidentHelp(req Request, verb string) outbox.Answer {
 		{orderClose, "close", "Nothing more is to be done."},
 		{orderSecurity, "security on|off [why]", "Say nothing in public, and freeze destructive steps."},
 	}
+	if alias, ok := orderAliases[verb]; ok {
+		verb = alias
+	}
+	if verb != "" { // what stands beside others in the list
+		rows = append(rows, [][3]string{
+			{orderLeave, "leave", "Give your roles up."},
+			{orderNoChange, "no-change [teams|users|both] [next 15m]", "An update that says that nothing has changed."},
+			{orderSnooze, "snooze [teams|users] [5m]", "Keep the clocks silent for a while; what is due stays due."},
+			{orderDone, "done N", "Task N is done."},
+			{orderRuns, "runs", "The runs of the incident."},
+			{orderDeny, "deny R12", "Shows what the run waits for; only its card's buttons decide."},
+			{orderExport, "export [md|json]", "Puts the post-mortem or the whole record here."},
+			{orderStats, "stats [90d]", "How long incidents take, by severity."},
+			{orderHelp, "help [VERB]", "What can be typed."},
+		}...)
+	}
 	a := outbox.Answer{Title: "Incidents"}
+	if known := slices.ContainsFunc(rows, func(row [3]string) bool { return row[0] == verb }); verb != "" && !known {
+		a.Text, verb = fmt.Sprintf("%q is nothing that can be done with an incident. This can:", clip(verb, 40)), ""
+	}
 	for _, row := range rows {
 		if verb == "" || verb == row[0] {
 			a.Items = append(a.Items, outbox.Item{Name: orderUsage(req, row[1]), Detail: row[2]})

@@ -393,15 +393,13 @@ func (o *Order) telling(rest string) error {
 	return nil
 }
 
-// parseSpan reads "15m", "15 min", "1h" or "15".
+// units are the words for units of time, the longest first.
+var units = strings.NewReplacer("minutes", "m", "minute", "m", "mins", "m", "min", "m", "hours", "h", "hour", "h", "hrs", "h", "hr", "h")
+
+// parseSpan reads "15m", "15 min", "1h", "1 hour 30 minutes" or "15".
 func parseSpan(s string) (time.Duration, error) {
 	bad := fault.New(fault.Invalid, "%q is no length of time, such as 15m or 1h.", clip(s, 40))
-	t := strings.ToLower(strings.ReplaceAll(s, " ", ""))
-	for _, unit := range []string{"minutes", "minute", "mins", "min"} {
-		if strings.HasSuffix(t, unit) {
-			t = strings.TrimSuffix(t, unit) + "m"
-		}
-	}
+	t := units.Replace(strings.ToLower(strings.ReplaceAll(s, " ", "")))
 	if n, err := strconv.Atoi(t); err == nil && n < 100000 {
 		t = fmt.Sprintf("%dm", n)
 	}

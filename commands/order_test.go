@@ -32,7 +32,10 @@ func TestParseOrder(t *testing.T) {
 		"incident update looking into it":                    {Verb: "update", Rest: "looking into it"},
 		"incident update users back soon next 15m":           {Verb: "update", Audiences: users, Rest: "back soon", For: 15 * time.Minute},
 		"incident update teams what is next":                 {Verb: "update", Audiences: teams, Rest: "what is next"},
-		"incident update both next 1 hour":                   {Verb: "update", Audiences: incidents.Audiences, Rest: "next 1 hour"},
+		"incident update both next 1 hour":                   {Verb: "update", Audiences: incidents.Audiences, For: time.Hour},
+		"incident update it is back next 1 hour 30 minutes":  {Verb: "update", Rest: "it is back", For: 90 * time.Minute},
+		"incident snooze 1 hour":                             {Verb: "snooze", For: time.Hour},
+		"incident update next hour":                          {Verb: "update", Rest: "next hour"},
 		"incident update line 1\nline 2":                     {Verb: "update", Rest: "line 1\nline 2"},
 		"incident no-change users":                           {Verb: "no-change", Audiences: users},
 		"incident snooze 5":                                  {Verb: "snooze", For: 5 * time.Minute},
@@ -98,6 +101,19 @@ func TestParseOrderRefuses(t *testing.T) {
 		}
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Say(err), want) {
 			t.Errorf("ParseOrder(%q) = %v, want Invalid with %q", line, err, want)
+		}
+	}
+}
+
+// Every verb and every alias has a word of help.
+func TestIncidentHelp(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.router.Incidents = incidents.New(incidents.Options{})
+	for _, verb := range []string{"leave", "snooze", "done", "runs", "export", "stats", "deny", "no-change", "ic", "pm", "metrics", "update", "help"} {
+		r, err := h.handle(commands.Request{Actor: ann, Line: "incident help " + verb})
+		if err != nil || len(r.Answer.Items) != 1 || r.Answer.Text != "" {
+			t.Errorf("help %s: %+v, %v", verb, r.Answer, err)
 		}
 	}
 }
