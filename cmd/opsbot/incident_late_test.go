@@ -71,6 +71,20 @@ func TestNobodyTakesCommand(t *testing.T) {
 	if said := h.shown("INC-1"); strings.Count(said, "those who are to be called were called") != 1 {
 		t.Errorf("the record reads\n%s", said)
 	}
+
+	// Ben has to go, and again nobody comes: that is another call, which whoever
+	// takes command then answers.
+	h.mention("ben", head.TS, "leave")
+	h.headline("INC-1", "nobody – *take command*")
+	clock.at(35)
+	h.seek(room, "UANN", "INC-1 has had no commander for 5 min.")
+	clock.at(40)
+	poll(t, "the pager rings again", func() bool { return duty.words("action") == "trigger acknowledge trigger" })
+	h.press("cleo", h.seek(room, "UANN", "INC-1 has had no commander for 10 min."), "Accept")
+	poll(t, "that page is acknowledged, too", func() bool { return duty.words("action") == "trigger acknowledge trigger acknowledge" })
+	if calls := strings.Fields(duty.words("call")); calls[0] != calls[1] || calls[1] == calls[2] || calls[2] != calls[3] {
+		t.Errorf("the pages belong to the calls %s", calls)
+	}
 	h.noDefects()
 }
 

@@ -36,7 +36,7 @@ type Publication struct {
 type Call struct {
 	Incident     string // its id
 	Place        string
-	ID           int64 // of its parcel
+	Name         string // tells calls of one incident apart
 	At           time.Time
 	Acknowledged bool // that was sent already
 }
@@ -46,7 +46,7 @@ type Store interface {
 	// Approved returns updates that were approved and are not published yet, the
 	// oldest first.
 	Approved(ctx context.Context, limit int) ([]Publication, error)
-	// Calls returns triggers that no resolve followed.
+	// Calls returns triggers that were not resolved.
 	Calls(ctx context.Context, limit int) ([]Call, error)
 	// Escalations returns, for incidents that go on, the clocks that rang because
 	// nobody took command, as incident id and event number.
@@ -225,7 +225,7 @@ func (o *Office) publishOne(ctx context.Context, i *incidents.Incident, u incide
 }
 
 // follow calls pages off: acknowledged once somebody accepts command after the
-// page, resolved with the incident.
+// page, whoever had it before, resolved with the incident.
 func (o *Office) follow(ctx context.Context) error {
 	calls, err := o.Store.Calls(ctx, 200)
 	if err != nil {
@@ -240,16 +240,17 @@ func (o *Office) follow(ctx context.Context) error {
 			return err
 		}
 		action := ""
+		commander, _ := i.Holder(incidents.Commander)
 		switch {
 		case !i.State.Active():
 			action = dispatch.Resolve
-		case !c.Acknowledged && i.Acknowledged.After(c.At):
+		case !c.Acknowledged && commander.Accepted.After(c.At):
 			action = dispatch.Acknowledge
 		}
 		if action == "" {
 			continue
 		}
-		p, err := Page(i, action, time.Now()).Parcel(c.Place, strconv.FormatInt(c.ID, 10))
+		p, err := Page(i, action, time.Now()).Parcel(c.Place, c.Name)
 		if err == nil {
 			err = o.Parcels.Add(ctx, p)
 		}

@@ -125,7 +125,7 @@ func TestWebhookIsSigned(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"action": "trigger", "key": "0190-abc", "incident": "INC-7", "title": "API down", "severity": "SEV1", "state": "Fixing",
+	want := map[string]any{"action": "trigger", "key": "0190-abc", "call": "1", "incident": "INC-7", "title": "API down", "severity": "SEV1", "state": "Fixing",
 		"impact": "No orders, password=***", "by": "Ann", "link": "https://acme.slack.com/archives/C1/p1", "at": "2026-11-26T14:05:00Z"}
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
@@ -160,13 +160,13 @@ func TestPagerDutyEvents(t *testing.T) {
 	if err := json.Unmarshal([]byte(got[0].body), &first); err != nil {
 		t.Fatal(err)
 	}
-	if n := len([]rune(first.Payload.Summary)); first.RoutingKey != key || first.Action != "trigger" || first.Dedup != "0190-abc" || first.Payload.Severity != "critical" ||
+	if n := len([]rune(first.Payload.Summary)); first.RoutingKey != key || first.Action != "trigger" || first.Dedup != "0190-abc/1" || first.Payload.Severity != "critical" ||
 		first.Payload.Source != "opsbot" || n > 1024 || !strings.HasPrefix(first.Payload.Summary, "INC-7 SEV1: ää") || first.Payload.Details["impact"] != "No orders, password=***" ||
 		first.Links[0].Href != "https://acme.slack.com/archives/C1/p1" || first.Payload.Timestamp != "2026-11-26T14:05:00Z" {
 		t.Errorf("trigger = %+v", first)
 	}
 	for i, want := range []string{"acknowledge", "resolve"} {
-		if diff := cmp.Diff(fmt.Sprintf(`{"routing_key":%q,"event_action":%q,"dedup_key":"0190-abc"}`, key, want), got[i+1].body); diff != "" {
+		if diff := cmp.Diff(fmt.Sprintf(`{"routing_key":%q,"event_action":%q,"dedup_key":"0190-abc/1"}`, key, want), got[i+1].body); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", want, diff)
 		}
 	}

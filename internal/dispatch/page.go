@@ -20,6 +20,7 @@ const (
 type Page struct {
 	Action   string    `json:"action"`
 	Key      string    `json:"key"`      // of the incident, the same in all its pages
+	Call     string    `json:"call"`     // tells calls of one incident apart; who is called off hears that of the call
 	Incident string    `json:"incident"` // INC-7
 	Title    string    `json:"title"`
 	Severity string    `json:"severity"` // SEV1, SEV2, SEV3, SEV?
@@ -31,10 +32,10 @@ type Page struct {
 	At       time.Time `json:"at"`
 }
 
-// Parcel is the page for one place. Only the first page of each action and
+// Parcel is the page for one place. What calls a call off has its name. Only the first page of each action and
 // call counts; call tells calls for the same people apart.
 func (p Page) Parcel(place, call string) (Parcel, error) {
-	p.At = p.At.UTC()
+	p.At, p.Call = p.At.UTC(), call
 	for text, most := range map[*string]int{&p.Title: 300, &p.Impact: 1000, &p.Note: 1000} {
 		*text = clip(redact.Secrets(*text), most)
 	}

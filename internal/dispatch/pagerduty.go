@@ -18,9 +18,10 @@ const (
 	maxDedupKey = 255
 )
 
-// PagerDuty delivers pages by Events API v2. The incident's key is the
-// dedup_key, so that a page that is sent twice calls nobody twice, and
-// acknowledge and resolve find what was triggered.
+// PagerDuty delivers pages by Events API v2. The incident's key and the call's
+// name are the dedup_key, so that a page that is sent twice calls nobody twice,
+// acknowledge and resolve find what was triggered, and another call rings again
+// although an alert is open.
 type PagerDuty struct {
 	URL        string // "": PagerDutyURL
 	RoutingKey string // the integration key of a service: 32 characters
@@ -83,7 +84,7 @@ func (d PagerDuty) Carry(ctx context.Context, p Parcel) (string, error) {
 }
 
 func (d PagerDuty) event(page Page) pagerDutyEvent {
-	e := pagerDutyEvent{RoutingKey: d.RoutingKey, Action: page.Action, DedupKey: clip(page.Key, maxDedupKey)}
+	e := pagerDutyEvent{RoutingKey: d.RoutingKey, Action: page.Action, DedupKey: clip(page.Key+"/"+page.Call, maxDedupKey)}
 	if page.Action != Trigger {
 		return e
 	}

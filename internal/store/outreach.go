@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"opsbot/incidents"
 	"opsbot/incidents/outreach"
+	"opsbot/internal/dispatch"
 	"opsbot/internal/feed"
 )
 
@@ -32,17 +34,20 @@ func (v outreachStore) Approved(ctx context.Context, limit int) (out []outreach.
 }
 
 func (v outreachStore) Calls(ctx context.Context, limit int) (out []outreach.Call, err error) {
-	const query = `SELECT p.subject, p.place, p.id, p.created_at,
-			EXISTS (SELECT 1 FROM parcels a WHERE a.subject = p.subject AND a.place = p.place AND a.id > p.id AND a.key LIKE 'page/%/acknowledge/%')
+	// What calls a call off has the same key but for the action.
+	const query = `SELECT p.subject, p.place, p.key, p.created_at,
+			EXISTS (SELECT 1 FROM parcels a WHERE a.key = REPLACE(p.key, '/trigger/', '/acknowledge/'))
 		FROM parcels p
 		WHERE p.kind = 'page' AND p.key LIKE 'page/%/trigger/%'
-			AND NOT EXISTS (SELECT 1 FROM parcels r WHERE r.subject = p.subject AND r.place = p.place AND r.id > p.id AND r.key LIKE 'page/%/resolve/%')
+			AND NOT EXISTS (SELECT 1 FROM parcels r WHERE r.key = REPLACE(p.key, '/trigger/', '/resolve/'))
 		ORDER BY p.id LIMIT $1`
 	err = v.s.read(ctx, func(t *tx) error {
 		out = nil
 		return t.each(query, []any{limit}, func(scan func(...any) error) error {
 			var c outreach.Call
-			err := scan(&c.Incident, &c.Place, &c.ID, instant(&c.At), flag(&c.Acknowledged))
+			var key string
+			err := scan(&c.Incident, &c.Place, &key, instant(&c.At), flag(&c.Acknowledged))
+			_, c.Name, _ = strings.Cut(key, "/"+dispatch.Trigger+"/")
 			out = append(out, c)
 			return err
 		})
