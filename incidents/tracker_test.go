@@ -559,6 +559,16 @@ func TestRoomOfAThread(t *testing.T) {
 		if got, err := d.At(t.Context(), outbox.Conversation{Channel: "C9", Thread: "17.5"}); err != nil || got.ID != i.ID {
 			t.Errorf("At the thread = %v, %v", got, err)
 		}
+		// The headline is gone, and its thread goes on.
+		if err := s.Outbox().Forget(t.Context(), i.Key()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.At(t.Context(), outbox.Conversation{Channel: "C9", Thread: "17.5"}); err != nil || got.ID != i.ID {
+			t.Errorf("At the former thread = %v, %v", got, err)
+		}
+		if place, err := d.Thread(t.Context(), i); err != nil || place.Channel != "" {
+			t.Errorf("without its headline the thread is %v, %v", place, err)
+		}
 		for _, where := range []outbox.Conversation{{Channel: "C9"}, {Channel: "C9", Thread: "17.6"}, {Channel: "C8", Thread: "17.5"}, {}} {
 			if got, err := d.At(t.Context(), where); !errors.Is(err, incidents.ErrNone) {
 				t.Errorf("At(%v) = %v, %v", where, got, err)

@@ -14,8 +14,14 @@ func (h *house) directly(person string, texts ...string) (found slacksim.Message
 	h.t.Helper()
 	h.until(person+" is told directly: "+strings.Join(texts, ", "), func() bool {
 		for _, m := range h.sim.History("@opsbot", person) {
-			if m.FromApp() && !m.Deleted && shows(m, texts) {
-				found = m
+			all := []slacksim.Message{m}
+			if m.ReplyCount > 0 {
+				all = h.sim.Thread("@opsbot", m.TS, person)
+			}
+			for _, m := range all {
+				if m.FromApp() && !m.Deleted && shows(m, texts) {
+					found = m
+				}
 			}
 		}
 		return found.TS != ""
@@ -138,6 +144,7 @@ func TestNoPrivateChannel(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.book("save.md", saveBook)
+	h.edit(`cache: { redis: `, `cache: { pure_cache: true, redis: `)
 	h.serve()
 	h.sim.Fail("conversations.create", slacksim.Fault{Error: "restricted_action", For: 24 * time.Hour})
 	h.slash("ann", "/incident declare Customer list leaked")
