@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"opsbot/incidents"
 	"opsbot/incidents/postmortem"
@@ -171,8 +172,13 @@ func (r *Router) editPostmortem(ctx context.Context, req Request, i *incidents.I
 		return Reply{}, err
 	}
 	if _, filled := req.Values[valueVersion]; !filled {
+		written := postmortem.Section(text, section)
+		if len(utf16.Encode([]rune(written))) > incidents.MaxText {
+			return Reply{}, fault.New(fault.Conflict, "%s is longer than a form of Slack can hold (%d characters); nothing was changed.", section, incidents.MaxText).
+				Hinted("%s puts the post-mortem here as a file: edit it, and put it into the thread of %s, where a button takes it. Or opsbot incidents export and upload.", orderUsage(req, orderExport+" "+i.Ref()), i.Ref())
+		}
 		f := form(i, orderPM+" "+pmEdit+" "+section, section, "Save",
-			outbox.Field{Name: valueText, Label: section, Type: typeString, Long: true, Default: clip(postmortem.Section(text, section), incidents.MaxText)})
+			outbox.Field{Name: valueText, Label: section, Type: typeString, Long: true, Default: written})
 		f.Keep = map[string]string{valueVersion: strconv.Itoa(number)}
 		f.Else = "The sections are written in a form: press a button of the post-mortem."
 		return Reply{Form: f}, nil
