@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"opsbot/incidents"
 	"opsbot/internal/fault"
@@ -104,9 +105,17 @@ func orOther(s, other string) string {
 	return s
 }
 
+// fitting are the states for which a verb is made, of those whose state tells:
+// what cannot be meant is not chosen.
+var fitting = map[string]func(incidents.State) bool{
+	orderReopen: func(s incidents.State) bool { return s == incidents.Monitoring || !s.Active() },
+	orderPM:     func(s incidents.State) bool { return !s.Active() },
+	orderClose:  func(s incidents.State) bool { return !s.Active() },
+}
+
 // which finds the incident that an order is about: the one it names, else the
-// one whose room this is, else the only open one. If that is not clear, the
-// reply says what there is.
+// one whose room this is, else the only open one for which it is made. If that is
+// not clear, the reply says what there is.
 func (r *Router) which(ctx context.Context, req Request, o Order, line string) (*incidents.Incident, Reply, error) {
 	if o.Ref != 0 {
 		i, err := r.Incidents.Find(ctx, o.Ref)
@@ -116,9 +125,16 @@ func (r *Router) which(ctx context.Context, req Request, o Order, line string) (
 	if !errors.Is(err, incidents.ErrNone) {
 		return i, Reply{}, err
 	}
-	list, err := r.Incidents.List(ctx, incidents.Query{Active: true})
-	if err == nil && len(list) == 0 {
-		list, err = r.Incidents.List(ctx, incidents.Query{Open: true})
+	list, err := r.Incidents.List(ctx, incidents.Query{Open: true, Limit: 200})
+	for _, fits := range []func(incidents.State) bool{fitting[o.Verb], incidents.State.Active} {
+		if fits == nil {
+			continue
+		}
+		some := slices.DeleteFunc(slices.Clone(list), func(i *incidents.Incident) bool { return !fits(i.State) })
+		if len(some) > 0 {
+			list = some
+			break
+		}
 	}
 	switch {
 	case err != nil:
