@@ -10,6 +10,7 @@ import (
 	"opsbot/internal/access"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
+	"opsbot/runbooks/engine"
 )
 
 // order does one verb on one incident.
@@ -258,12 +259,38 @@ func (r *Router) declareFrom(ctx context.Context, req Request, o Order) (Reply, 
 		return Reply{}, err
 	}
 	run := view.Run
+	if run.Subject != "" {
+		return r.declaredBefore(ctx, run)
+	}
 	title := clip(fmt.Sprintf("%s failed on %s", run.Title, run.Environment), incidents.MaxTitle)
-	i, err := r.Incidents.Declare(ctx, incidents.Declaration{Actor: req.Actor, Key: req.Key, Title: title, Where: run.Origin, Run: number(run)})
+	i, err := r.Incidents.Declare(ctx, incidents.Declaration{Actor: req.Actor, Key: "from/" + run.ID, Title: title, Where: run.Origin, Run: number(run)})
 	if err != nil {
 		return Reply{}, err
 	}
+	// From here on the card has no button, and whoever clicked at the same moment
+	// has got the same incident.
+	if _, err := r.Runs.Assign(ctx, run.ID, i.ID); err != nil {
+		return Reply{}, err
+	}
+	if !i.Declarer.Same(req.Actor) {
+		return r.declaredBefore(ctx, &engine.Run{Number: run.Number, Subject: i.ID})
+	}
 	return Reply{Answer: declared(i)}, nil
+}
+
+// declaredBefore says which incident a run belongs to, and where that is.
+func (r *Router) declaredBefore(ctx context.Context, run *engine.Run) (Reply, error) {
+	i, err := r.Incidents.Load(ctx, run.Subject)
+	if err != nil {
+		return Reply{}, err
+	}
+	text := fmt.Sprintf("%s belongs to %s already.", number(run), i.Ref())
+	if r.Link != nil {
+		if link := r.Link(ctx, i); link != "" {
+			text += " " + link
+		}
+	}
+	return Reply{Answer: &outbox.Answer{Text: text}}, nil
 }
 
 // declared says what has become of a declaration.

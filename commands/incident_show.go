@@ -91,9 +91,15 @@ func (r *Router) runsOf(ctx context.Context, i *incidents.Incident) (outbox.Answ
 
 // cards shows what a run waits for. Only the buttons of the card itself decide.
 func (r *Router) cards(ctx context.Context, req Request, ref string) (Reply, error) {
-	a, err := r.status(ctx, req, ref)
+	v, err := r.Runs.View(ctx, ref)
 	if err != nil {
 		return Reply{}, err
+	}
+	a := r.details(req, v.Run, v.Card)
+	if r.Posted != nil {
+		if link := r.Posted(ctx, v.Run.Said()...); link != "" {
+			a.Text = link + "\n" + a.Text
+		}
 	}
 	a.Hint = "Decide with the buttons of its card, where you see what exactly would be done; nothing was decided by this command."
 	return Reply{Answer: &a}, nil

@@ -182,6 +182,9 @@ func ParseOrder(line string) (Order, error) {
 		return o, nil
 	case !slices.Contains(Orders, verb):
 		e := fault.New(fault.Invalid, "%q is nothing that can be done with an incident.", clip(verb, 40))
+		if slices.Contains(Verbs, verb) {
+			return o, e.Hinted("It can be done with a run: %s", clip(strings.TrimSpace(Noun+" "+verb+" "+rest), 60))
+		}
 		if near := runbooks.Nearest(verb, Orders); near != "" {
 			return o, e.Hinted("Did you mean %s %s? %s help lists everything.", NounIncident, near, NounIncident)
 		}

@@ -38,6 +38,8 @@ type Runs interface {
 	Skip(ctx context.Context, ref, step string, actor access.Actor, why string) (*engine.Run, error)
 	Retry(ctx context.Context, ref, step string, actor access.Actor, why string) (*engine.Run, error)
 	View(ctx context.Context, ref string) (*engine.View, error)
+	// Assign says what an ended run that belonged to nothing belongs to.
+	Assign(ctx context.Context, id, subject string) (*engine.Run, error)
 	List(ctx context.Context, q engine.Query) ([]*engine.Run, error)
 	Locks(ctx context.Context) ([]engine.Lock, error)
 	Timetable(ctx context.Context) ([]engine.Timing, error)
@@ -56,6 +58,9 @@ type Router struct {
 	Pagers      []string         // names of the pagers that are configured
 	// Link is the address at which people find an incident; nil or "": unknown.
 	Link func(ctx context.Context, i *incidents.Incident) string
+	// Posted is the address of what was said under one of the keys, the first that
+	// was; nil or "": unknown.
+	Posted func(ctx context.Context, keys ...string) string
 }
 
 func (r *Router) now() time.Time {
@@ -203,6 +208,19 @@ func (r *Router) start(ctx context.Context, req Request, c Command) (Reply, erro
 		return Reply{}, err
 	}
 	origin := req.Where
+	if c.Incident == "" && r.Incidents != nil { // in an incident's room it is run for that
+		i, err := r.Incidents.At(ctx, req.Where)
+		switch {
+		case errors.Is(err, incidents.ErrNone):
+		case err != nil:
+			return Reply{}, err
+		case i.State.Active():
+			if err := r.Incidents.Admit(ctx, incidents.Act{ID: i.ID, Actor: req.Actor}, i, "run a runbook for it"); err != nil {
+				return Reply{}, err
+			}
+			c.Incident = i.ID
+		}
+	}
 	if c.Incident != "" { // whose room may be another one by now than when the form was opened
 		room, err := r.Incidents.RoomOf(ctx, c.Incident)
 		if err != nil {

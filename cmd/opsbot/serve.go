@@ -72,6 +72,19 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 		return workspace.Permalink(ctx, thread)
 	}
 	a.router.Link, office.Link = link, link
+	a.router.Posted = func(ctx context.Context, keys ...string) string {
+		for _, key := range keys {
+			place, err := db.Incidents().Place(ctx, key)
+			if err != nil {
+				log.Warn("find a message", "key", key, "error", err)
+				return ""
+			}
+			if place.Thread != "" {
+				return workspace.Permalink(ctx, place)
+			}
+		}
+		return ""
+	}
 
 	services := []service{{"database", db.Serve}, {"dispatcher", dispatcher.Serve}}
 	if cfg.HTTP.Addr != "" {

@@ -340,6 +340,16 @@ func (r *Run) line(l outbox.Line) outbox.Notice {
 	return outbox.Notice{To: r.Origin, Under: r.thread(), Content: l}
 }
 
+// Said are the keys of what is said of the run now: what it asks, and its card.
+func (r *Run) Said() (keys []string) {
+	for _, a := range r.Approvals {
+		if a.State == Open {
+			keys = append(keys, "ask/"+a.ID)
+		}
+	}
+	return append(keys, "run/"+r.ID)
+}
+
 // thread is the key of the message that everything the run says stands under.
 // Threads have no threads: a run that another one started speaks in its root's.
 func (r *Run) thread() string { return "run/" + cmp.Or(r.RootID, r.ID) }

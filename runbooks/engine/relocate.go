@@ -10,6 +10,21 @@ import (
 // maxRelocated is how many runs of a subject move with it, the newest first.
 const maxRelocated = 200
 
+// Assign says what an ended run that belonged to nothing belongs to, and shows
+// its card anew. One that belongs to something stays as it is.
+func (e *Engine) Assign(ctx context.Context, id, subject string) (*Run, error) {
+	run, err := e.store.Update(ctx, id, nil, func(r *Run) (Change, error) {
+		var c Change
+		if r.Subject == "" && r.State.Ended() {
+			rb, _ := e.runbook(r)
+			r.Subject = subject
+			c.Notices = append(c.Notices, runNotice(r, rb))
+		}
+		return c, nil
+	})
+	return run, err
+}
+
 // Relocate moves what the subject's runs say to another place. Their cards, and
 // what is asked, are shown there anew; where they stood before, nothing is
 // edited any more. Relocating to the same place again changes nothing.
