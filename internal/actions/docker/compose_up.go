@@ -164,15 +164,13 @@ func (composeUp) plan(ctx context.Context, call runbooks.Call) (*upPlan, *Compos
 // is how its deployment is finished.
 func (p *upPlan) compareGreens(all []box) error {
 	for _, g := range p.greens {
-		if n := p.c.config.Nginx; n != nil && n.Of == g.service {
-			serving, err := p.c.greenServing(g.service, all)
-			if err != nil {
-				return err
-			}
-			if serving == nil || serving.ID != g.ID {
-				p.beside = append(p.beside, fmt.Sprintf("leaves the green instance %s alone, which gets no traffic", g.name()))
-				continue
-			}
+		serves, err := p.c.serves(g, all)
+		if err != nil {
+			return err
+		}
+		if !serves {
+			p.beside = append(p.beside, fmt.Sprintf("leaves the green instance %s alone, which gets no traffic", g.name()))
+			continue
 		}
 		if id := p.images[g.service]; id != g.Image {
 			return fault.New(fault.Conflict, "A green instance of %s is live (%s, %s, %s): Compose would start %s (%s) beside it.", g.service, g.name(),
@@ -356,9 +354,13 @@ func (k *compose) rehearse(ctx context.Context, imageTag string, args []string) 
 		}
 	}
 	_, stderr, err := k.run(ctx, "rehearse", imageTag, io.Discard, append([]string{"--dry-run"}, without...)...)
-	if at := slices.Index(without, "up"); err != nil && at >= 0 && strings.Contains(fault.Say(err)+stderr, "has no healthcheck configured") {
-		// Others wait for the health of a container that was created and never
-		// started, which a rehearsal does not start either: it has none yet.
+	said := ""
+	if err != nil {
+		said = fault.Say(err) + stderr
+	}
+	if at := slices.Index(without, "up"); at >= 0 && (strings.Contains(said, "has no healthcheck configured") || strings.Contains(said, "dependency failed to start")) {
+		// Others wait for the health of a container that does not run, which a
+		// rehearsal does not start either: it has none yet, or has exited.
 		_, stderr, err = k.run(ctx, "rehearse", imageTag, io.Discard, append([]string{"--dry-run"}, slices.Insert(slices.Clone(without), at+1, "--no-start")...)...)
 		if err == nil {
 			return append(changes(stderr), "starts what does not run"), nil

@@ -134,6 +134,16 @@ func (c *Conn) greenServing(service string, all []box) (*box, error) {
 	return nil, nil
 }
 
+// serves reports whether a green instance gets the traffic, as far as is known:
+// where no proxy is, it may.
+func (c *Conn) serves(b box, all []box) (bool, error) {
+	if n := c.config.Nginx; n == nil || n.Of != b.service {
+		return true, nil
+	}
+	g, err := c.greenServing(b.service, all)
+	return g != nil && g.ID == b.ID, err
+}
+
 // onlyBlue refuses what would bring blue up beside a green instance that serves.
 func (c *Conn) onlyBlue(action string, services []string, all []box) error {
 	for _, service := range services {

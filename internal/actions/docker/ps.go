@@ -61,6 +61,7 @@ type Container struct {
 	Image        string        `json:"image" help:"as it was named when the container was made"`
 	ImageID      string        `json:"image_id"`
 	Uptime       time.Duration `json:"uptime" help:"0 if it does not run"`
+	Serves       bool          `json:"serves" help:"of a green one, in docker.ps: the proxy sends traffic to it, or no proxy of the service is known"`
 }
 
 // Found says the result in one line.
@@ -124,7 +125,15 @@ func (c *Conn) services(ctx context.Context, only string) (Services, error) {
 	if err != nil {
 		return Services{}, err
 	}
-	return tally(list, wanted, known, only), nil
+	r := tally(list, wanted, known, only)
+	for i, b := range list { // the containers of a tally are in the same order
+		if b.color == green {
+			if r.Containers[i].Serves, err = c.serves(b, list); err != nil {
+				return Services{}, err
+			}
+		}
+	}
+	return r, nil
 }
 
 // wanted says how many containers each service should have at least, and

@@ -77,6 +77,9 @@ func TestTheColorThatServesIsMeant(t *testing.T) {
 		{green.Name, "blue", blue}, {"api", "green", green.Name},
 	} {
 		toldTo(c.told)
+		if s := do[docker.Services](t, p.conn, "docker.ps", nil); s.Containers[0].Serves || s.Containers[1].Serves != (c.told == green.Name) {
+			t.Errorf("with the traffic at %s, docker.ps says %+v", c.told, s.Containers)
+		}
 		if got := meant(c.color); got != c.want {
 			t.Errorf("with the traffic at %s, color %q means %s, want %s", c.told, c.color, got, c.want)
 		}
