@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -12,28 +14,104 @@ import (
 	"opsbot/runbooks"
 )
 
-// A run that has ended in failure, or was stopped, after it changed something
-// offers its own rollback. The rollback is a run of its own: nothing happens any
-// more to one that has ended. It begins with the other's text and journal, so
-// that its steps see what was done, and has its own gates and locks.
+// A run that has ended after it changed something offers its own rollback: one
+// that failed or was stopped in any case, one that succeeded for a day and only
+// if a step of the rollback would have something to do. The rollback is a run of
+// its own: nothing happens any more to one that has ended. It begins with the
+// other's text and journal, so that its steps see what was done, and has its own
+// gates and locks.
 
-// undo returns the offer of the run's rollback, nil if there is nothing to undo
+// undoWithin is how long after its success a run can be rolled back from its
+// button: later, the world has gone on.
+const undoWithin = 24 * time.Hour
+
+// undoing returns the offer of the run's rollback, nil if there is nothing to undo
 // or the rollback was done.
-func undo(r *Run, rb *runbooks.Runbook) *Offer {
-	if r.DryRun || first(rb, PhaseRollback) == "" || r.State != Failed && r.State != Canceled {
+func (w *worker) undoing() *Offer {
+	r := w.run
+	if r.DryRun || first(w.rb, PhaseRollback) == "" || !r.changed() {
 		return nil
 	}
-	changed := false
-	for _, a := range r.Attempts {
-		if a.Phase == PhaseRollback && r.Undoes == "" {
+	made := &Offer{ID: r.ID + ".rollback", At: r.Ended, Runbook: r.Runbook, Say: "Roll back"}
+	switch {
+	case r.State == Succeeded:
+		if r.Undoes != "" || !w.rollbackNeeded() {
 			return nil
 		}
-		changed = changed || a.Effect > runbooks.Read && a.State != AttemptSkipped && (a.Purpose == ForStep || a.Purpose == ForItem)
-	}
-	if !changed {
+		made.Say = "Roll back, within 24 h"
+	case r.Undoes == "" && slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Phase == PhaseRollback }):
 		return nil
 	}
-	return &Offer{ID: r.ID + ".rollback", At: r.Ended, Runbook: r.Runbook, Say: "Roll back"}
+	return made
+}
+
+// changed reports whether a step of the run has acted on a system.
+func (r *Run) changed() bool {
+	return slices.ContainsFunc(r.Attempts, func(a Attempt) bool {
+		return a.Effect > runbooks.Read && a.State != AttemptSkipped && (a.Purpose == ForStep || a.Purpose == ForItem)
+	})
+}
+
+// rollbackNeeded reports whether a step of the rollback that does more than look
+// would not be skipped. What cannot be evaluated says so when its turn comes.
+func (w *worker) rollbackNeeded() bool {
+	scope := w.scope()
+	return slices.ContainsFunc(w.rb.Rollback, func(step *runbooks.Step) bool {
+		if step.Action != nil && step.Effect == runbooks.Read {
+			return false
+		}
+		for _, cond := range []*runbooks.Expr{groupWhen(step), step.When} {
+			if cond == nil {
+				continue
+			}
+			if yes, err := truth(cond, scope); err == nil && !yes {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// revocable refuses the rollback of a run that succeeded if a day has passed, or
+// if another run has changed something since under one of its locks: its steps
+// would undo what they do not know.
+func (e *Engine) revocable(ctx context.Context, from *Run, now time.Time) error {
+	if from.State != Succeeded {
+		return nil
+	}
+	if now.Sub(from.Ended) > undoWithin {
+		return fault.New(fault.Conflict, "R%d succeeded more than 24 hours ago: it is not rolled back from its button any more.", from.Number).
+			Hinted("Look at what is there now, and change it by a run of its own.")
+	}
+	recent, err := e.store.List(ctx, Query{Limit: 200})
+	if err != nil {
+		return err
+	}
+	for _, r := range recent {
+		if r.DryRun || r.Undoes == from.ID || r.RootID == from.RootID || !r.Started.After(from.Ended) || !r.changed() {
+			continue
+		}
+		if key := shared(from.Locks, r.Locks); key != "" {
+			return fault.New(fault.Conflict, "R%d (%s) has changed %s since R%d ended, and R%d's rollback knows nothing of that.", r.Number, r.Title, key, from.Number, from.Number).
+				Hinted("Look at what is there now, and change it by a run of its own.")
+		}
+	}
+	return nil
+}
+
+// shared is a lock of both lists, or one that is a part of the other's; "" if
+// there is none. That of the runbook itself is none of a system.
+func shared(a, b []string) string {
+	for _, x := range a {
+		wholeX, _, _ := strings.Cut(x, LockPart)
+		for _, y := range b {
+			wholeY, _, _ := strings.Cut(y, LockPart)
+			if !strings.HasPrefix(x, runbookLock) && (x == y || x == wholeY || y == wholeX) {
+				return x
+			}
+		}
+	}
+	return ""
 }
 
 // startRollback starts the rollback of a run that has ended.
@@ -68,6 +146,9 @@ func (e *Engine) startRollback(ctx context.Context, from *Run, req StartRequest)
 	}
 	now, err := e.tune(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.revocable(ctx, from, now); err != nil {
 		return nil, err
 	}
 	id, err := uuid.NewV7()
@@ -128,7 +209,7 @@ func (r *Run) phases() []Phase {
 
 // undoable adds the offer of the rollback to a run that has just ended.
 func (w *worker) undoable() {
-	made := undo(w.run, w.rb)
+	made := w.undoing()
 	if made == nil {
 		return
 	}

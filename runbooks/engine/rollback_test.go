@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -103,6 +104,76 @@ func TestRollbackSurvivesACrash(t *testing.T) {
 			t.Errorf("tweaked %d times, want 2", tweaked)
 		}
 	})
+}
+
+// moved does something under review, which covers the way back if it fails.
+var moved = strings.Replace(doc("moved", step("1. Tweak", "id: tweak\ndo: redis.tweak\ntarget: cache\nconfirm: Go?\nreview: { by: [sre], covers: [untweak] }\non_fail: rollback")+
+	step("2. Wipe", "id: wipe\nwhen: params.deep\ndo: redis.wipe\ntarget: cache\nwith: { pattern: x }\nconfirm: Go?"))+
+	"\n## Rollback\n"+strings.ReplaceAll(step("Untweak", "id: untweak\nwhen: ran(\"tweak\")\ndo: redis.tweak\ntarget: cache\nconfirm: Undo?"), "\n## ", "\n### "),
+	"lock: cache\n", "lock: cache\nparams: { deep: { type: bool, default: false, help: Wipe it } }\n", 1)
+
+// A run that succeeded can be rolled back for a day, with all its questions: what
+// its review covered was a failure of this run.
+func TestRollbackOfASuccess(t *testing.T) {
+	t.Parallel()
+	storetest.EachURL(t, func(t *testing.T, url string) {
+		b := newBenchOn(t, url, moved)
+		b.serve()
+		succeeds := func() (run *engine.Run, offer string) {
+			t.Helper()
+			run = b.start("moved")
+			b.pass(run)
+			b.ended(run, engine.Succeeded)
+			card := b.card(run)
+			if len(card.Offers) != 1 || card.Offers[0].Say != "Roll back, within 24 h" || card.Offers[0].Why != "" {
+				t.Fatalf("the card offers %+v, want the rollback", card.Offers)
+			}
+			return run, card.Offers[0].ID
+		}
+		run, offer := succeeds()
+		back, err := b.engine.StartOffer(t.Context(), offer, ben, "k1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := b.asked(back, engine.Confirm)
+		if ask.Step != "untweak" {
+			t.Errorf("it asks about %s", ask.Step)
+		}
+		// It holds what the run held, under other names of the same runbook, too.
+		if _, err := b.engine.Start(t.Context(), engine.StartRequest{Runbook: "moved", Actor: ann}); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("Start() during the rollback = %v, want Conflict", err)
+		}
+		b.vote(ask, ben, "confirm")
+		done := b.ended(back, engine.Succeeded)
+		if done.Outcome != "Rolled back." || len(b.card(back).Offers) != 0 || len(b.card(run).Offers) != 0 {
+			t.Errorf("it ended %q; offers %v and %v", done.Outcome, b.card(back).Offers, b.card(run).Offers)
+		}
+
+		_, early := succeeds()
+		later, late := succeeds()
+		_, err = b.engine.StartOffer(t.Context(), early, ben, "k2")
+		if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Say(err), "has changed cache (") {
+			t.Errorf("StartOffer() after a later change = %v, want a Conflict that names the connection", fault.Say(err))
+		}
+		storetest.Exec(t, b.url, fmt.Sprintf("UPDATE runs SET started_at = started_at - 90000000, ended_at = ended_at - 90000000 WHERE number = %d", later.Number))
+		_, err = b.engine.StartOffer(t.Context(), late, ben, "k3")
+		if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Say(err), "more than 24 hours ago") {
+			t.Errorf("StartOffer() a day later = %v, want a Conflict", err)
+		}
+	})
+}
+
+// A success that nothing of the rollback is for offers none.
+func TestSuccessWithNothingToRollBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, strings.Replace(moved, "ran(\"tweak\")", "ran(\"wipe\")", 1))
+	b.serve()
+	run := b.start("moved")
+	b.pass(run)
+	b.ended(run, engine.Succeeded)
+	if card := b.card(run); len(card.Offers) != 0 {
+		t.Errorf("the card offers %v", card.Offers)
+	}
 }
 
 func TestOfferedOnceInHalfAnHour(t *testing.T) {

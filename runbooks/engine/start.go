@@ -360,7 +360,10 @@ func (e *Engine) lockKeys(ctx context.Context, rb *runbooks.Runbook, env *Enviro
 	return slices.Compact(keys)
 }
 
-func runbookKey(slug, env string) string { return "runbook " + slug + " on " + env }
+// runbookLock begins the lock of a runbook itself.
+const runbookLock = "runbook "
+
+func runbookKey(slug, env string) string { return runbookLock + slug + " on " + env }
 
 // held says who holds what a start needs.
 func (e *Engine) held(ctx context.Context, l *LockedError, rb *runbooks.Runbook, env *Environment) error {
