@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,13 @@ func documented(t *testing.T) map[string][]*regexp.Regexp {
 // filtered is a proxy of the engine that lets only these requests pass.
 func filtered(t *testing.T, grants ...[]*regexp.Regexp) (address string, refusals func() []string) {
 	t.Helper()
+	address, refusals, _ = counted(t, grants...)
+	return address, refusals
+}
+
+// counted is filtered, and tells what passed, too.
+func counted(t *testing.T, grants ...[]*regexp.Regexp) (address string, refusals, passed func() []string) {
+	t.Helper()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "docker"}) },
 		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -46,7 +54,7 @@ func filtered(t *testing.T, grants ...[]*regexp.Regexp) (address string, refusal
 		FlushInterval: -1,
 	}
 	var mu sync.Mutex
-	var refused []string
+	var refused, let []string
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +63,9 @@ func filtered(t *testing.T, grants ...[]*regexp.Regexp) (address string, refusal
 		for _, list := range grants {
 			for _, g := range list {
 				if g.MatchString(r.Method + " " + r.URL.Path) {
+					mu.Lock()
+					let = append(let, r.Method+" "+r.URL.Path)
+					mu.Unlock()
 					proxy.ServeHTTP(w, r)
 					return
 				}
@@ -67,11 +78,14 @@ func filtered(t *testing.T, grants ...[]*regexp.Regexp) (address string, refusal
 	})}
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
-	return "tcp://" + l.Addr().String(), func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return refused
+	told := func(list *[]string) func() []string {
+		return func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(*list)
+		}
 	}
+	return "tcp://" + l.Addr().String(), told(&refused), told(&let)
 }
 
 // What the document grants is enough, and less is said.
@@ -89,6 +103,7 @@ func TestDocumentedPrivileges(t *testing.T) {
 	change := func(address string) func(*docker.Config) {
 		return func(c *docker.Config) {
 			c.Host = address
+			c.Registries = []string{"127.0.0.1:1/acme"}
 			c.Exec = map[string]docker.Command{"look": {Service: "db", Argv: []string{"sh", "-c", ":"}}}
 			c.Templates = map[string]docker.Template{"once": {Service: "api", Argv: []string{"exit", "0"}}, "green": {Service: "api", Port: 8000}}
 		}
@@ -125,7 +140,55 @@ func TestDocumentedPrivileges(t *testing.T) {
 	do[docker.Ran](t, actor, "docker.run", map[string]any{"template": "once"})
 	do[docker.Ran](t, actor, "docker.run", map[string]any{"template": "green"})
 	do[docker.Removed](t, actor, "docker.remove", look)
+	ref, err := puppet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	do[docker.Pulled](t, actor, "docker.pull", map[string]any{"image": ref})
+	_, _, err = try(t, actor, "docker.pull", map[string]any{"image": "127.0.0.1:1/acme/api:v1"})
+	refused(t, err, fault.Unavailable, "pull 127.0.0.1:1/acme/api:v1") // the registry, not the filter
 	if r := refusals(); len(r) > 0 {
 		t.Errorf("the document does not grant %q", r)
+	}
+}
+
+// What the document grants to Compose besides the rest is enough, and nothing
+// of it is too much.
+func TestDocumentedPrivilegesOfCompose(t *testing.T) {
+	t.Parallel()
+	grants := documented(t)
+	address, refusals, passed := counted(t, grants["read"], grants["act"], grants["run"], grants["compose"])
+	p, env := composed(t, func(c *docker.Config) { c.Host = address })
+	api := map[string]any{"service": "api"}
+	do[docker.ComposeConfig](t, p.conn, "compose.config", map[string]any{"keys": []any{"TOKEN"}})
+	if _, err := preview(t, p.conn, "compose.up", nil); err != nil {
+		t.Errorf("preview: %v", fault.Say(err))
+	}
+	do[docker.Up](t, p.conn, "compose.up", map[string]any{"services": []any{"api", "db"}})
+	do[docker.Up](t, p.conn, "compose.up", map[string]any{"service": "api", "recreate": true})
+	do[docker.Scaled](t, p.conn, "compose.scale", map[string]any{"service": "api", "replicas": 2})
+	do[docker.Scaled](t, p.conn, "compose.scale", map[string]any{"service": "api", "replicas": 1})
+	do[docker.Restarted](t, p.conn, "docker.stop", api)
+	do[docker.Up](t, p.conn, "compose.start", api)
+	if _, err := preview(t, p.conn, "compose.down", nil); err != nil {
+		t.Errorf("preview: %v", fault.Say(err))
+	}
+	do[docker.Down](t, p.conn, "compose.down", nil)
+	// One that has to be fetched first, from nowhere.
+	text, err := os.ReadFile(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, env, string(text)+"API_IMAGE=127.0.0.1:1/acme/api\n")
+	_, _, err = try(t, p.conn, "compose.up", api)
+	refused(t, err, fault.Unavailable, "127.0.0.1:1")
+	write(t, env, string(text))
+	if r := refusals(); len(r) > 0 {
+		t.Errorf("the document does not grant %q", r)
+	}
+	for _, g := range grants["compose"] {
+		if !slices.ContainsFunc(passed(), g.MatchString) {
+			t.Errorf("the document grants %s, which nothing needs", g)
+		}
 	}
 }

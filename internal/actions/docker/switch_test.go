@@ -144,6 +144,13 @@ func TestProxyFollowsARestart(t *testing.T) {
 	if len(r.Seen) != 1 {
 		t.Errorf("answered: %+v", r.Seen)
 	}
+	// What the document grants is enough for it.
+	grants := documented(t)
+	address, refusals := filtered(t, grants["read"], grants["exec"], grants["act"])
+	do[docker.Switched](t, opened(t, p, func(c *docker.Config) { c.Host = address }), "nginx.switch", map[string]any{"to": "blue"})
+	if r := refusals(); len(r) > 0 {
+		t.Errorf("the document does not grant %q", r)
+	}
 	found, err := conn.Examine(t.Context())
 	if err != nil {
 		t.Fatal(err)
