@@ -381,7 +381,7 @@ func (r *Router) locks(ctx context.Context) (outbox.Answer, error) {
 	for _, l := range locks {
 		ref := fmt.Sprint("R", l.Number)
 		a.Items = append(a.Items, outbox.Item{
-			Name: l.Key, Detail: fmt.Sprintf("held by %s for %s", ref, ago(r.now().Sub(l.Since))),
+			Name: l.Key, Detail: fmt.Sprintf("held by %s for %s, started by %s", ref, ago(r.now().Sub(l.Since)), l.By()),
 			Command: Command{Verb: verbStatus, Run: ref}.Line(), Label: "Show",
 		})
 	}

@@ -541,7 +541,7 @@ Run one with /runbook NAME, read it with /runbook show NAME. More: /runbook help
 		}
 	}
 	locks := h.say(dan, "runbook locks")
-	if !strings.Contains(locks, "runbook wipe-box on demo held by R1 for ") {
+	if !strings.Contains(locks, "runbook wipe-box on demo held by R1 for ") || !strings.Contains(locks, ", started by ann") {
 		t.Errorf("locks: %s", locks)
 	}
 	if got := h.say(dan, "runbook history restart"); got != "Last runs of Restart a service\nNothing ran yet." {

@@ -195,7 +195,7 @@ func TestSteeringFromSlack(t *testing.T) {
 	// Who holds what, what it waits for, what ran.
 	form := h.find("ben", "By hand: 3. Count the users", "Done")
 	for line, wants := range map[string][]string{
-		"/runbook locks":          {"runbook rounds on demo", "held by R1 for"},
+		"/runbook locks":          {"runbook rounds on demo", "held by R1 for", "started by ann"},
 		"/runbook status R1":      {"Waiting for people, started by", "2. Is the mark there? — fail", "3. Count the users — waiting"},
 		"/runbook history rounds": {"Last runs of Rounds", "R1"},
 		"/runbook status":         {"Runs in progress", "R1"},
@@ -312,7 +312,7 @@ func TestSteeringFromATerminal(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"locks"}, exitWell, "runbook rounds on demo"},
+		{[]string{"locks"}, exitWell, "RUN  STARTER"},
 		{[]string{"runs", "show", "R1"}, exitWell, "2. Is the mark there?"},
 		{[]string{"runs", "list", "--runbook", "rounds"}, exitWell, "waiting"},
 		{[]string{"runs", "retry", "R1", "count"}, exitFailed, "Only a step that reads"},

@@ -121,8 +121,8 @@ func newLocks(c *common) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return table(c.std.Out, "LOCK\tRUN\tSINCE", len(locks), func(i int) string {
-					return fmt.Sprintf("%s\tR%d\t%s", locks[i].Key, locks[i].Number, stamp(locks[i].Since))
+				return table(c.std.Out, "LOCK\tRUN\tSTARTER\tSINCE", len(locks), func(i int) string {
+					return fmt.Sprintf("%s\tR%d\t%s\t%s", locks[i].Key, locks[i].Number, locks[i].By(), stamp(locks[i].Since))
 				})
 			})
 		},

@@ -455,10 +455,10 @@ func (r runs) Overdue(ctx context.Context, limit int) ([]string, error) {
 func (r runs) Locks(ctx context.Context) ([]engine.Lock, error) {
 	var locks []engine.Lock
 	err := r.s.read(ctx, func(t *tx) error {
-		return t.each(`SELECT l.key, l.root_id, l.since, r.number FROM locks l JOIN runs r ON r.id = l.root_id ORDER BY l.since, l.key`,
+		return t.each(`SELECT l.key, l.root_id, l.since, r.number, r.starter FROM locks l JOIN runs r ON r.id = l.root_id ORDER BY l.since, l.key`,
 			nil, func(scan func(...any) error) error {
 				var l engine.Lock
-				err := scan(&l.Key, &l.Run, instant(&l.Since), &l.Number)
+				err := scan(dests([]field{text(&l.Key), text(&l.Run), instant(&l.Since), number(&l.Number), document(&l.Starter)})...)
 				locks = append(locks, l)
 				return err
 			})

@@ -88,11 +88,15 @@ type Query struct {
 
 // A Lock is a held lock.
 type Lock struct {
-	Key    string
-	Run    string
-	Number int64
-	Since  time.Time
+	Key     string
+	Run     string
+	Number  int64
+	Since   time.Time
+	Starter access.Actor // of the run
 }
+
+// By names who has started the run that holds the lock.
+func (l Lock) By() string { return person(l.Starter) }
 
 // A Store keeps runs. Every method is one transaction; times are the
 // database's clock where they decide anything.

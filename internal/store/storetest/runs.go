@@ -326,7 +326,7 @@ func testLocksAreExclusive(t *testing.T, s *store.Store) {
 		t.Fatalf("Create = %+v, want a LockedError for demo/a by R1", err)
 	}
 	locks, err := s.Runs().Locks(t.Context())
-	if err != nil || len(locks) != 2 || locks[0].Key != "demo/a" || locks[1].Run != holder.ID || locks[1].Number != 1 {
+	if err != nil || len(locks) != 2 || locks[0].Key != "demo/a" || locks[1].Run != holder.ID || locks[1].Number != 1 || locks[1].Starter != holder.Starter {
 		t.Errorf("Locks = %+v, %v, want demo/a and demo/b of R1", locks, err)
 	}
 	update(t, s, holder, false, func(r *engine.Run) engine.Change {
