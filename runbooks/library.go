@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -42,7 +43,7 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 			names = names[:maxFiles]
 		}
 		for _, name := range names {
-			if strings.EqualFold(name, "README.md") {
+			if About(name) {
 				continue
 			}
 			files[name] = file{i, name}
@@ -67,8 +68,7 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 		case other == nil || other.layer < rb.layer:
 			bySlug[rb.Slug] = rb
 		case other.layer == rb.layer:
-			problems = append(problems, Problem{File: name, Pos: rb.at["runbook"], Code: "RB112",
-				Message: fmt.Sprintf("runbook %s is also in %s", rb.Slug, other.File)})
+			problems = append(problems, twice(rb, name, other))
 		}
 	}
 	l, ps := newLibrary(bySlug)
@@ -76,6 +76,9 @@ func Load(cat *Catalog, dirs ...fs.FS) (*Library, Problems) {
 	problems.sort()
 	return l, problems
 }
+
+// About reports whether a file of a folder tells about its runbooks, and is none.
+func About(file string) bool { return strings.EqualFold(filepath.Base(file), "README.md") }
 
 // With returns the library with further runbooks in it, as if they came from a
 // folder after the others: each in the place of one of the same name. It also
@@ -85,11 +88,22 @@ func (l *Library) With(more ...*Runbook) (*Library, Problems) {
 	for _, rb := range l.All() {
 		bySlug[rb.Slug], last = rb, max(last, rb.layer)
 	}
+	var problems Problems
 	for _, rb := range more {
 		rb.layer = last + 1
+		if other := bySlug[rb.Slug]; other != nil && other.layer == rb.layer {
+			problems = append(problems, twice(rb, rb.File, other))
+			continue
+		}
 		bySlug[rb.Slug] = rb
 	}
-	return newLibrary(bySlug)
+	l, found := newLibrary(bySlug)
+	return l, append(problems, found...)
+}
+
+// twice says that a folder has a runbook in two files.
+func twice(rb *Runbook, file string, other *Runbook) Problem {
+	return Problem{File: file, Pos: rb.at["runbook"], Code: "RB112", Message: fmt.Sprintf("runbook %s is also in %s", rb.Slug, other.File)}
 }
 
 func reason(err error) string {

@@ -195,7 +195,11 @@ func markdownFiles(paths []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, found...)
+		for _, file := range found {
+			if !runbooks.About(file) {
+				files = append(files, file)
+			}
+		}
 	}
 	if len(files) == 0 {
 		return nil, usage("there is no runbook (*.md) in %s", strings.Join(paths, ", "))
