@@ -122,11 +122,15 @@ func (in *inference) builtin(ref *ast.Node, n *ast.BuiltinNode) *shape {
 		return in.fail(n, "RB301", "", "%s() needs %d arguments", n.Name, required)
 	}
 	result := b.result(shapes)
+	if n.Name == "split" || n.Name == "keys" || n.Name == "values" { // the others give no longer list than they take
+		ast.Patch(ref, &ast.CallNode{Callee: &ast.IdentifierNode{Value: capFunction},
+			Arguments: []ast.Node{&ast.StringNode{Value: n.Name}, n}})
+	}
 	// What builds new text inside a predicate is measured.
 	if in.predicates > 0 && (result.kind == stringKind || result.kind == listKind) {
 		in.expr.roots[meterName] = true
 		call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: measureFunction},
-			Arguments: []ast.Node{&ast.IdentifierNode{Value: meterName}, n}}
+			Arguments: []ast.Node{&ast.IdentifierNode{Value: meterName}, *ref}}
 		ast.Patch(ref, call)
 	}
 	return result

@@ -36,6 +36,7 @@ const (
 	needFunction    = "__need"
 	plusFunction    = "__plus"
 	measureFunction = "__measure"
+	capFunction     = "__cap"
 )
 
 // ErrNoData is in the chain of the error of an expression that needed a value

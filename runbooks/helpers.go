@@ -3,6 +3,7 @@ package runbooks
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ var helperFunctions = map[string]*builtin.Function{
 
 	needFunction:    {Name: needFunction, Func: need},
 	plusFunction:    {Name: plusFunction, Func: plus},
+	capFunction:     {Name: capFunction, Func: capped},
 	measureFunction: {Name: measureFunction, Func: func(a ...any) (any, error) { return a[1], measure(a[0], a[1]) }},
 }
 
@@ -55,6 +57,23 @@ func need(a ...any) (any, error) {
 func plus(a ...any) (any, error) {
 	sum := runtime.Add(a[1], a[2])
 	return sum, measure(a[0], sum)
+}
+
+// capped refuses a list that is longer than any that an expression is given,
+// and brings it into the form that all lists have.
+func capped(a ...any) (any, error) {
+	list := reflect.ValueOf(a[1])
+	if list.Kind() != reflect.Slice {
+		return a[1], nil
+	}
+	if list.Len() > maxList {
+		return nil, fmt.Errorf("%s() gives a list of %d elements; a list may have at most %d", a[0], list.Len(), maxList)
+	}
+	out := make([]any, list.Len())
+	for i := range out {
+		out[i] = list.Index(i).Interface()
+	}
+	return out, nil
 }
 
 // measure counts what an evaluation has built, so that it stays bounded.
