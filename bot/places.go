@@ -46,7 +46,11 @@ func (s *sender) elsewhere(ctx context.Context, d outbox.Delivery, err error) {
 	default:
 		person := concerns(d.Notice.Content)
 		if person == "" {
-			s.drop(ctx, d, word(err), nil)
+			why := word(err)
+			if said := reasons[why]; said != "" {
+				why = said
+			}
+			s.drop(ctx, d, why, nil)
 			return
 		}
 		instead.To.Channel = person

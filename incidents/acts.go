@@ -39,7 +39,7 @@ func (t *Tracker) lastWords(i *Incident, by access.Actor, now time.Time, c *Chan
 	c.Updates = append(c.Updates, u)
 	c.Events = append(c.Events, Event{Kind: KindUpdate, Text: u.Text, Data: map[string]string{"audience": string(ForTeams), "update": u.ID}})
 	i.Last = &u
-	if t.rules.Interval(i, ForUsers) == 0 && i.Heard == 0 {
+	if t.rules.Interval(i, ForUsers) == 0 && i.Public == nil {
 		return nil
 	}
 	return t.lastDraft(i, by, now, c)
@@ -181,7 +181,7 @@ func (t *Tracker) Cancel(ctx context.Context, act Act, why string) (*Incident, e
 		c.Notices = append(c.Notices, i.say(outbox.Line{Text: fmt.Sprintf("%s is canceled by %s: %s", i.Ref(), name(act.Actor), i.Why)})...)
 		c.Notices = append(c.Notices, pin(i, false))
 		c.Notices = append(c.Notices, t.quiet(i)...)
-		if i.Heard > 0 {
+		if i.Public != nil {
 			return t.lastDraft(i, act.Actor, now, c)
 		}
 		return nil
@@ -230,7 +230,7 @@ func (t *Tracker) Merge(ctx context.Context, act Act, into int64) (*Incident, er
 			line.Users = []string{r.Actor.ID}
 		}
 		kept.Notices = target.say(line)
-		if i.Heard > 0 {
+		if i.Public != nil {
 			if err := t.lastDraft(i, act.Actor, now, &gone); err != nil {
 				return nil, err
 			}

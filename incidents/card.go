@@ -44,6 +44,13 @@ func (t *Tracker) headline(i *Incident, now time.Time) outbox.Notice {
 	if u := i.Last; u != nil {
 		card.Last = &outbox.Said{By: u.By.ID, At: u.At, Audience: string(u.Audience), Text: u.Text}
 	}
+	if u := i.Public; u != nil && u.State == Failed {
+		for _, o := range u.Outcomes {
+			if o.Why != "" {
+				card.Unpublished = append(card.Unpublished, o.Place)
+			}
+		}
+	}
 	for n := len(i.Runs) - 1; n >= 0 && len(card.Runs) < 3; n-- {
 		r := i.Runs[n]
 		card.Runs = append(card.Runs, outbox.RunLine{Number: r.Number, Title: r.Title, State: r.State, Step: r.Step})

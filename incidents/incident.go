@@ -57,7 +57,7 @@ type Incident struct {
 	Clocks []Clock
 	Tasks  []Task
 	Drafts []Update // that wait for approval; written through Change.Updates
-	Heard  int      // how many updates users were told; the store counts them
+	Public *Update  // the newest that users were told; the store looks for it
 	Last   *Update  // the newest that was posted, of any audience
 	Runs   []Run    // the newest last; at most MaxRuns
 	Events int64    // number of the newest event

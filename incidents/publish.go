@@ -50,6 +50,9 @@ func (t *Tracker) Publishing(ctx context.Context, id, update string, outcomes []
 			last := u
 			i.Last = &last
 		}
+		if i.Public != nil && i.Public.ID == u.ID {
+			i.Public = &u
+		}
 		if len(failed) > 0 {
 			p := outbox.Prompt{
 				Text:  fmt.Sprintf("The update to the users of %s could not be published everywhere. Tell them there by other means, or post another one.\n%s", i.Ref(), strings.Join(failed, "\n")),

@@ -120,6 +120,9 @@ func (t *Tracker) told(i *Incident, u *Update, now time.Time, c *Change) {
 	i.answered(u.Audience, now)
 	last := *u
 	i.Last = &last
+	if u.Audience == ForUsers {
+		i.Public = &last
+	}
 }
 
 // askForApproval asks whoever publishes for their word.

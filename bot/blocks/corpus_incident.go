@@ -33,6 +33,7 @@ func addIncidents(add func(string, outbox.Content), at time.Time) {
 	add("incident-fixing", fixing)
 	late := fixing
 	late.Clocks = []outbox.DueLine{{Audience: "teams", Due: at.Add(-20 * time.Second)}, {Audience: "users", Due: at.Add(-12 * time.Minute), Snoozed: at.Add(3 * time.Minute)}}
+	late.Unpublished = []string{"#status", "site"}
 	late.Commander, late.Offered = "", "U0BEN"
 	add("incident-late", late)
 	watched := fixing
@@ -52,12 +53,12 @@ func addIncidents(add func(string, outbox.Content), at time.Time) {
 	add("incident-hostile", outbox.Incident{
 		Number: 1, Title: hostile, State: hostile, Word: hostile, Severity: hostile, Active: true, Commander: hostile, Offered: hostile, Comms: hostile,
 		Down: hostile, Affected: hostile, Impact: hostile, Declared: at, Room: hostile, Asks: hostile, Outcome: hostile,
-		Clocks:  []outbox.DueLine{{Audience: hostile, Due: at}},
+		Clocks: []outbox.DueLine{{Audience: hostile, Due: at}}, Unpublished: []string{hostile},
 		Last:    &outbox.Said{By: hostile, At: at, Audience: hostile, Text: hostile},
 		Runs:    []outbox.RunLine{{Number: 1, Title: hostile, State: hostile, Step: hostile}},
 		Buttons: []outbox.Item{{Label: hostile, Command: hostile}},
 	})
-	huge := outbox.Incident{
+	huge := outbox.Incident{Unpublished: []string{endless, endless},
 		Number: 1 << 40, Title: endless, State: "fixing", Word: endless, Severity: endless, Active: true, Commander: endless, Down: endless, Affected: endless,
 		Impact: endless, Declared: at, Started: at.Add(-1e6 * time.Hour), Lasted: 1e6 * time.Hour, Asks: endless, Outcome: endless,
 		Last: &outbox.Said{By: endless, At: at, Audience: endless, Text: endless},

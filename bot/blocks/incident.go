@@ -43,6 +43,9 @@ func incident(c outbox.Incident, at time.Time) Message {
 		p.markup(fmt.Sprintf("*Last update* to the %s, %s by %s", esc(line(l.Audience, 20)), clock(l.At, at), user(l.By)))
 		p.plain(cut(clean(l.Text), 600))
 	}
+	if places := line(strings.Join(c.Unpublished, ", "), 300); places != "" {
+		p.markup("⚠ The newest update to the users is *not published* in " + esc(places))
+	}
 	var runs []string
 	for i, r := range c.Runs {
 		if i == 3 {

@@ -23,7 +23,7 @@ const maxPublic = 300
 // carriers resolves the secrets of every pager and webhook that is configured.
 // A secret that cannot be had ends the start: a page that cannot be sent is
 // better found now.
-func carriers(ctx context.Context, cfg *config.Config, queue outbox.Queue) (map[string]dispatch.Carrier, error) {
+func carriers(ctx context.Context, cfg *config.Config, queue outbox.Queue, link func(context.Context, outbox.Conversation) string) (map[string]dispatch.Carrier, error) {
 	out := map[string]dispatch.Carrier{}
 	var errs []error
 	resolve := func(key string, s config.Secret) string {
@@ -46,15 +46,15 @@ func carriers(ctx context.Context, cfg *config.Config, queue outbox.Queue) (map[
 		out[place] = dispatch.Webhook{URL: w.URL, Secret: resolve(place+".secret", w.Secret)}
 	}
 	for _, channel := range cfg.Status.Channels {
-		out[outreach.ChannelPlace+channel] = outreach.Channel{Name: named(channel), Outbox: queue}
+		out[outreach.ChannelPlace+channel] = outreach.Channel{Name: named(channel), Outbox: queue, Link: link}
 	}
 	return out, errors.Join(errs...)
 }
 
 // newOffice returns what tells people outside of incidents' rooms, and the
 // dispatcher that it works with.
-func newOffice(ctx context.Context, cfg *config.Config, db *store.Store, tracker *incidents.Tracker, log *slog.Logger) (*outreach.Office, *dispatch.Dispatcher, error) {
-	c, err := carriers(ctx, cfg, db.Outbox())
+func newOffice(ctx context.Context, cfg *config.Config, db *store.Store, tracker *incidents.Tracker, link func(context.Context, outbox.Conversation) string, log *slog.Logger) (*outreach.Office, *dispatch.Dispatcher, error) {
+	c, err := carriers(ctx, cfg, db.Outbox(), link)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -118,6 +118,7 @@ status:
 		return slices.ContainsFunc(h.sim.History("status", "ann"), func(m slacksim.Message) bool { return strings.Contains(m.Visible(), "Investigating: Orders fail.") })
 	})
 	_ = failed
+	h.headline("INC-1", "⚠ The newest update to the users is *not published* in old")
 	read := func(path string) string {
 		res, err := http.Get(h.health() + path)
 		if err != nil {
@@ -135,6 +136,18 @@ status:
 	})
 	if s := read("/status.json"); !strings.Contains(s, `"indicator": "critical"`) || strings.Contains(s, "API down") {
 		t.Errorf("the feed says %s", s)
+	}
+
+	// What is published is what stands there: with its link, or not at all.
+	if said := h.shown("INC-1"); !strings.Contains(said, "The update was published in #status. https://") {
+		t.Errorf("the record has no link:\n%s", said)
+	}
+	h.sim.ArchiveChannel("status")
+	h.mention("ann", head.TS, "update users We have found the cause.")
+	h.seek(room, "UANN", "could not be published everywhere", "#status: opsbot cannot write to #status: it is archived.")
+	h.headline("INC-1", "is *not published* in old, #status")
+	if said := h.sim.History("ops", "UANN"); slices.ContainsFunc(said, func(m slacksim.Message) bool { return strings.Contains(m.Visible(), "We have found the cause.") }) {
+		t.Error("what belongs into the channel stands in the ops channel")
 	}
 
 	h.mention("ann", head.TS, "resolve It was the index.")

@@ -58,7 +58,7 @@ func serve(ctx context.Context, c *common, cfg *config.Config) error {
 	defer a.Close()
 	registry.MustRegister(newIncidentFigures(a.router, log))
 
-	office, dispatcher, err := newOffice(ctx, cfg, db, a.tracker, log)
+	office, dispatcher, err := newOffice(ctx, cfg, db, a.tracker, workspace.Permalink, log)
 	if err != nil {
 		return err
 	}

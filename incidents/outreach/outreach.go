@@ -119,13 +119,20 @@ func short(place string) string {
 }
 
 // A Channel publishes updates in a channel of Slack: a Carrier. What is posted
-// is known by its key, so that it is there once.
+// is known by its key, so that it is there once. It is said there or nowhere:
+// readers of the channel do not see what is said in place of it.
 type Channel struct {
 	Name   string // "#status", or an id
 	Outbox outbox.Queue
+	Link   func(ctx context.Context, message outbox.Conversation) string // nil: none
 }
 
-// Carry queues the message.
+const (
+	postedEvery = 100 * time.Millisecond
+	postedIn    = 10 * time.Second // of one attempt
+)
+
+// Carry queues the message, and waits for what becomes of it.
 func (c Channel) Carry(ctx context.Context, p dispatch.Parcel) (string, error) {
 	var b Update
 	if err := json.Unmarshal(p.Body, &b); err != nil || p.Kind != dispatch.KindUpdate {
@@ -135,9 +142,37 @@ func (c Channel) Carry(ctx context.Context, p dispatch.Parcel) (string, error) {
 	if word != "" {
 		word = strings.ToUpper(word[:1]) + word[1:] + ": "
 	}
-	return "", c.Outbox.Enqueue(ctx, outbox.Notice{
-		Key: p.Key, To: outbox.Conversation{Channel: c.Name}, Content: outbox.Line{Text: fmt.Sprintf("%s%s (%s)", word, b.Text, b.Incident)},
-	})
+	tick := time.NewTicker(postedEvery)
+	defer tick.Stop()
+	deadline := time.After(postedIn)
+	for queued := false; ; {
+		where, why, err := c.Outbox.Posted(ctx, p.Key)
+		switch {
+		case err != nil:
+			return "", err
+		case why != "":
+			return "", &dispatch.Refused{Why: fmt.Sprintf("opsbot cannot write to %s: %s.", c.Name, strings.TrimSuffix(why, "."))}
+		case where.Thread != "" && c.Link != nil:
+			return c.Link(ctx, where), nil
+		case where.Thread != "":
+			return "", nil
+		case !queued:
+			// Another attempt finds it waiting, and says the same again.
+			queued = true
+			if err := c.Outbox.Enqueue(ctx, outbox.Notice{
+				Key: p.Key, To: outbox.Conversation{Channel: c.Name, Stay: true}, Content: outbox.Line{Text: fmt.Sprintf("%s%s (%s)", word, b.Text, b.Incident)},
+			}); err != nil {
+				return "", err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-deadline:
+			return "", fmt.Errorf("Slack has not taken the message for %s yet", c.Name)
+		case <-tick.C:
+		}
+	}
 }
 
 // An Update is what a webhook gets: the body of a parcel of dispatch.KindUpdate.

@@ -32,8 +32,9 @@ type Incident struct {
 	CommsOffered string        `json:"comms_offered,omitempty"`
 	CommsWanted  bool          `json:"comms_wanted,omitempty"`
 	Clocks       []DueLine     `json:"clocks,omitempty"`
-	Last         *Said         `json:"last,omitempty"` // update
-	Runs         []RunLine     `json:"runs,omitempty"` // newest first
+	Last         *Said         `json:"last,omitempty"`        // update
+	Unpublished  []string      `json:"unpublished,omitempty"` // places that lack the newest update to the users
+	Runs         []RunLine     `json:"runs,omitempty"`        // newest first
 	Tasks        int           `json:"tasks,omitempty"`
 	TasksOpen    int           `json:"tasks_open,omitempty"`
 	Asks         string        `json:"asks,omitempty"`    // what people are to do now

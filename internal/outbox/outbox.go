@@ -85,6 +85,10 @@ type Queue interface {
 	// Forget removes what is known about the message posted under key, so that
 	// the next notice posts anew (it was deleted by hand).
 	Forget(ctx context.Context, key string) error
+	// Posted says what has become of the message with the key: where it stands,
+	// with its ts as Thread, or why it was given up. Both are empty as long as
+	// it waits, and for a key that is not known.
+	Posted(ctx context.Context, key string) (where Conversation, why string, err error)
 	// Enqueue adds notices outside of any other change.
 	Enqueue(ctx context.Context, notices ...Notice) error
 	// Signal receives a value, without blocking the sender, after a commit that

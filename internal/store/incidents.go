@@ -388,10 +388,14 @@ func loadIncidents(t *tx, clause string, args ...any) (list []*incidents.Inciden
 		if i.Drafts, err = updatesWhere(t, `incident_id = $1 AND state = 'draft'`, i.ID); err != nil {
 			return nil, err
 		}
-		_, err = t.one(`SELECT COUNT(*) FROM incident_updates WHERE incident_id = $1 AND audience = 'users' AND state IN ('approved', 'published', 'failed')`,
-			[]any{i.ID}, &i.Heard)
+		public, err := updatesWhere(t, `incident_id = $1 AND audience = 'users' AND state IN ('approved', 'published', 'failed')`, i.ID)
 		if err != nil {
 			return nil, err
+		}
+		for n := range public {
+			if i.Public == nil || !public[n].Decided.Before(i.Public.Decided) {
+				i.Public = &public[n]
+			}
 		}
 	}
 	return list, nil

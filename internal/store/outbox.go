@@ -248,4 +248,19 @@ func (q outboxQueue) Forget(ctx context.Context, key string) error {
 	})
 }
 
+func (q outboxQueue) Posted(ctx context.Context, key string) (where outbox.Conversation, why string, err error) {
+	err = q.s.read(ctx, func(t *tx) error {
+		found, err := t.one(`SELECT channel, ts FROM messages WHERE target_key = $1 AND ts <> ''`, []any{clean(key)}, &where.Channel, &where.Thread)
+		if err != nil || found {
+			return err
+		}
+		found, err = t.one(`SELECT why FROM outbox WHERE key = $1 AND dropped_at IS NOT NULL ORDER BY id DESC LIMIT 1`, []any{clean(key)}, &why)
+		if found && why == "" {
+			why = "it was given up"
+		}
+		return err
+	})
+	return where, why, err
+}
+
 func (q outboxQueue) Signal() <-chan struct{} { return q.s.signals.outbox }
