@@ -411,20 +411,17 @@ func (w *writer) runs() {
 func (w *writer) communication() {
 	w.line("## Communication")
 	w.line("")
-	w.line("| Audience | Due every | Sent | On time | Late | Latest by | Longest silence |")
-	w.line("|-|-|-|-|-|-|-|")
-	for _, a := range Punctuality(w.Incident, w.Updates) {
-		every, latest, silence := "–", "–", "–"
-		if d := w.Rules.Interval(w.Incident, a.Of); d > 0 {
-			every = span(d)
-		}
+	w.line("| Audience | Due every | Due | Sent | On time | Late | Never sent | Latest by | Longest silence |")
+	w.line("|-|-|-|-|-|-|-|-|-|")
+	for _, a := range Punctuality(w.Incident, w.Events, w.Updates) {
+		latest, silence := "–", "–"
 		if a.Late > 0 {
 			latest = span(a.Latest)
 		}
-		if a.Sent > 0 {
+		if a.Silence > 0 { // as long as it goes on, nobody knows
 			silence = span(a.Silence)
 		}
-		w.line("| %s | %s | %d | %d | %d | %s | %s |", a.Of, every, a.Sent, a.Sent-a.Late, a.Late, latest, silence)
+		w.line("| %s | %s | %d | %d | %d | %d | %d | %s | %s |", a.Of, w.every(a.Of), a.Due, a.Sent, a.Sent-a.Late, a.Late, a.Missed, latest, silence)
 	}
 	w.line("")
 	var wrong []string
@@ -446,6 +443,35 @@ func (w *writer) communication() {
 		w.line("%s", strings.Join(wrong, "\n"))
 		w.line("")
 	}
+}
+
+// every says how often an audience was to hear, by the severities that the
+// incident had one after the other.
+func (w *writer) every(of incidents.Alarm) string {
+	var list []string
+	i := *w.Incident
+	add := func(severity string) {
+		i.Severity = incidents.Severity(severity)
+		said := "–"
+		if d := w.Rules.Interval(&i, of); d > 0 {
+			said = span(d)
+		}
+		if len(list) == 0 || list[len(list)-1] != said {
+			list = append(list, said)
+		}
+	}
+	for _, e := range w.Events {
+		switch e.Kind {
+		case incidents.KindDeclared:
+			add(e.Data["severity"])
+		case incidents.KindSeverity:
+			add(e.Data["to"])
+		}
+	}
+	if len(list) == 0 {
+		add(string(i.Severity))
+	}
+	return strings.Join(list, ", then ")
 }
 
 // states says how long the states took against their budgets.
@@ -471,23 +497,47 @@ func (w *writer) states() {
 // An Audience is how punctual the updates to it were.
 type Audience struct {
 	Of      incidents.Alarm
+	Due     int // how many came due, or were sent before they did
 	Sent    int
 	Late    int           // of those sent
+	Missed  int           // came due, and nothing was sent for them
 	Latest  time.Duration // the worst of them
 	Silence time.Duration // the longest time without one, from the declaration to the resolution
 }
 
-// Punctuality sums up the updates that were sent, for both audiences.
-func Punctuality(i *incidents.Incident, updates []incidents.Update) []Audience {
+// Punctuality sums up the updates that were due and those that were sent, for
+// both audiences. What came due is known from the reminders on the timeline:
+// what nobody answers stays due, and counts once.
+func Punctuality(i *incidents.Incident, events []incidents.Event, updates []incidents.Update) []Audience {
+	end := i.Resolved
+	if end.IsZero() {
+		end = i.Ended
+	}
+	if end.IsZero() && len(events) > 0 {
+		end = events[len(events)-1].Recorded
+	}
 	updates = slices.SortedStableFunc(slices.Values(updates), func(a, b incidents.Update) int { return a.Told().Compare(b.Told()) })
 	var out []Audience
 	for _, of := range incidents.Audiences {
-		a, last := Audience{Of: of}, i.Declared
+		a, last, due := Audience{Of: of}, i.Declared, map[string]bool{}
+		for _, e := range events {
+			if e.Kind == incidents.KindNudge && e.Data["audience"] == string(of) && e.Data["due"] != "" {
+				due[e.Data["due"]] = true
+			}
+		}
+		a.Missed = len(due)
 		for _, u := range updates {
 			if u.Audience != of || u.State == incidents.Draft || u.State == incidents.Rejected {
 				continue
 			}
 			a.Sent++
+			if when := u.Due.UTC().Format(time.RFC3339); !u.Due.IsZero() {
+				if due[when] {
+					a.Missed--
+				}
+				a.Due++
+				delete(due, when)
+			}
 			if late := u.Late(); late > 0 {
 				a.Late++
 				a.Latest = max(a.Latest, late)
@@ -495,7 +545,8 @@ func Punctuality(i *incidents.Incident, updates []incidents.Update) []Audience {
 			a.Silence = max(a.Silence, u.Told().Sub(last))
 			last = u.Told()
 		}
-		a.Silence = max(a.Silence, i.Resolved.Sub(last))
+		a.Due += a.Missed
+		a.Silence = max(a.Silence, end.Sub(last))
 		out = append(out, a)
 	}
 	return out

@@ -2,6 +2,7 @@ package postmortem_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,6 +108,30 @@ func TestDraft(t *testing.T) {
 		if missing := postmortem.Missing(got); len(missing) != len(postmortem.Required) {
 			t.Errorf("%s: a fresh draft lacks only %v", name, missing)
 		}
+	}
+}
+
+// Who was never told anything was not told in time: what came due is known from
+// the reminders, however often it was reminded of.
+func TestPunctuality(t *testing.T) {
+	t.Parallel()
+	due := func(m int, of string, at int) incidents.Event {
+		return incidents.Event{Kind: incidents.KindNudge, Recorded: begin.Add(time.Duration(m) * time.Minute),
+			Data: map[string]string{"audience": of, "due": begin.Add(time.Duration(at) * time.Minute).Format(time.RFC3339)}}
+	}
+	i := &incidents.Incident{Severity: incidents.Sev3, Declared: begin, Resolved: begin.Add(50 * time.Minute)}
+	events := []incidents.Event{due(5, "teams", 5), due(10, "users", 10), due(15, "users", 10), due(20, "users", 10), due(40, "teams", 40)}
+	sent := func(m, due int) incidents.Update {
+		return incidents.Update{Audience: incidents.ForTeams, At: begin.Add(time.Duration(m) * time.Minute), Due: begin.Add(time.Duration(due) * time.Minute), State: incidents.Published}
+	}
+	got := fmt.Sprintf("%+v", postmortem.Punctuality(i, events, []incidents.Update{sent(7, 5), sent(10, 12)}))
+	if want := "[{Of:teams Due:3 Sent:2 Late:1 Missed:1 Latest:2m0s Silence:40m0s} {Of:users Due:1 Sent:0 Late:0 Missed:1 Latest:0s Silence:50m0s}]"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	events = append([]incidents.Event{{Kind: incidents.KindDeclared, Data: map[string]string{"severity": "SEV1"}}, {Kind: incidents.KindSeverity, Data: map[string]string{"to": "SEV3"}}}, events...)
+	draft := postmortem.Draft(postmortem.Record{Incident: i, Events: events, Rules: incidents.DefaultRules()})
+	if want := "| users | 10 min, then – | 1 | 0 | 0 | 0 | 1 | – | 50 min |"; !strings.Contains(draft, want) {
+		t.Errorf("the post-mortem lacks %q:\n%s", want, draft)
 	}
 }
 
