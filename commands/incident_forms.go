@@ -451,6 +451,7 @@ func incidentHelp(req Request, verb string) outbox.Answer {
 		{orderChannel, "channel [here]", "A channel of its own. here: the one in which you say it becomes that."},
 		{orderMerge, "merge INC-7", "This one ends, that one goes on."},
 		{orderResolve, "resolve SUMMARY", "It is over: what ended it?"},
+		{orderTime, "time started|detected|declared|acknowledged|mitigated|resolved 03:10 [why]", "Put a time right that the figures are made from. summary TEXT does that for the summary."},
 		{orderReopen, "reopen WHY", "It is not over."},
 		{orderCancel, "cancel WHY", "It was none."},
 		{orderPM, "postmortem", "What is to be learned: write it, or read it. export md|json puts the record here, stats says how long incidents take."},
@@ -470,6 +471,7 @@ func incidentHelp(req Request, verb string) outbox.Answer {
 			{orderDeny, "deny R12", "Shows what the run waits for; only its card's buttons decide."},
 			{orderExport, "export [md|json]", "Puts the post-mortem or the whole record here."},
 			{orderStats, "stats [90d]", "How long incidents take, by severity."},
+			{orderSummary, "summary TEXT", "Put right how it was resolved."},
 			{orderHelp, "help [VERB]", "What can be typed."},
 		}...)
 	}

@@ -107,6 +107,14 @@ func (r *Router) order(ctx context.Context, req Request, o Order, i *incidents.I
 			return Reply{Form: formNote(i)}, nil
 		}
 		return r.note(ctx, req, o, i)
+	case orderTime:
+		return r.correct(ctx, req, o, i)
+	case orderSummary:
+		if strings.TrimSpace(o.Rest) == "" {
+			return Reply{}, fault.New(fault.Invalid, "The summary is empty.").Hinted("%s", orderUsage(req, "summary "+i.Ref()+" TEXT"))
+		}
+		_, err = t.Summarize(ctx, act, o.Rest)
+		said = "The summary is corrected."
 	case orderHide:
 		if o.Number == 0 {
 			return r.formHide(ctx, req, i)
@@ -344,22 +352,15 @@ func (r *Router) move(ctx context.Context, req Request, o Order, i *incidents.In
 
 // note puts a sentence on the timeline, at the time that was said.
 func (r *Router) note(ctx context.Context, req Request, o Order, i *incidents.Incident) (Reply, error) {
-	var at time.Time
-	zone := time.UTC
-	if o.At != "" {
-		if z, err := time.LoadLocation(req.Zone); err == nil && req.Zone != "" {
-			zone = z
-		}
-		var err error
-		if at, err = instantOf(o.At, zone, r.now()); err != nil {
-			return Reply{}, err
-		}
+	at, zone, err := r.instant(req, o)
+	if err != nil {
+		return Reply{}, err
 	}
 	var source incidents.Message // slash commands and buttons have none
 	if req.Message != "" {
 		source = incidents.Message{Channel: req.Where.Channel, TS: req.Message, Thread: req.Where.Thread}
 	}
-	_, err := r.Incidents.Note(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, o.Rest, at, source)
+	_, err = r.Incidents.Note(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, o.Rest, at, source)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -367,11 +368,42 @@ func (r *Router) note(ctx context.Context, req Request, o Order, i *incidents.In
 		return done(req, "Noted on the timeline of "+i.Ref()+"."), nil
 	}
 	// A time that was read wrongly must be seen.
-	said := fmt.Sprintf("Noted on the timeline of %s at %s", i.Ref(), at.In(zone).Format("2006-01-02 15:04 MST"))
+	said := fmt.Sprintf("Noted on the timeline of %s at %s", i.Ref(), instantIn(at, zone))
+	return Reply{Answer: &outbox.Answer{Text: said + "."}, Notices: done(req, "").Notices}, nil
+}
+
+// instant is the moment that an order names, in the person's own zone unless
+// UTC was said; zero if it names none.
+func (r *Router) instant(req Request, o Order) (at time.Time, zone *time.Location, err error) {
+	zone = time.UTC
+	if o.At == "" {
+		return at, zone, nil
+	}
+	if z, err := time.LoadLocation(req.Zone); err == nil && req.Zone != "" {
+		zone = z
+	}
+	at, err = instantOf(o.At, zone, r.now())
+	return at, zone, err
+}
+
+func instantIn(at time.Time, zone *time.Location) string {
+	said := at.In(zone).Format("2006-01-02 15:04 MST")
 	if zone != time.UTC {
 		said += fmt.Sprintf(" (%s)", at.Format("15:04 UTC"))
 	}
-	return Reply{Answer: &outbox.Answer{Text: said + "."}, Notices: done(req, "").Notices}, nil
+	return said
+}
+
+// correct puts a time of the incident right.
+func (r *Router) correct(ctx context.Context, req Request, o Order, i *incidents.Incident) (Reply, error) {
+	at, zone, err := r.instant(req, o)
+	if err != nil {
+		return Reply{}, err
+	}
+	if _, err := r.Incidents.Correct(ctx, incidents.Act{ID: i.ID, Actor: req.Actor, Key: req.Key}, o.Moment, at, o.Rest); err != nil {
+		return Reply{}, err
+	}
+	return Reply{Answer: &outbox.Answer{Text: fmt.Sprintf("%s was %s at %s.", i.Ref(), o.Moment, instantIn(at, zone))}, Notices: done(req, "").Notices}, nil
 }
 
 // setRoles does what the form for roles asks for.

@@ -30,6 +30,7 @@ import (
 //	incident note [at 14:05] TEXT | hide N [why] | task TEXT [PERSON] [by 2026-12-01] | done N
 //	incident run RUNBOOK [key=value …] | runs | approve|deny RUN
 //	incident channel [here] | page TARGET [text] | merge REF | reopen WHY | cancel WHY
+//	incident time started|detected|declared|acknowledged|mitigated|resolved 03:10 [why] | summary TEXT
 //	incident resolve SUMMARY | postmortem | close | export [md|json] | stats
 //	incident security on|off [why]
 
@@ -69,6 +70,8 @@ const (
 	orderClose    = "close"
 	orderExport   = "export"
 	orderStats    = "stats"
+	orderTime     = "time"
+	orderSummary  = "summary"
 	orderSecurity = "security"
 	orderHelp     = "help"
 
@@ -87,7 +90,7 @@ const (
 var Orders = []string{
 	orderDeclare, orderList, orderShow, orderLead, orderComms, orderAdd, orderLeave, orderAssess, orderSeverity, orderStatus,
 	orderUpdate, orderNoChange, orderSnooze, orderNote, orderHide, orderTask, orderDone, orderRun, orderRuns, orderApprove, orderDeny,
-	orderChannel, orderPage, orderMerge, orderReopen, orderCancel, orderResolve, orderPM, orderClose, orderExport, orderStats,
+	orderChannel, orderPage, orderMerge, orderReopen, orderCancel, orderResolve, orderPM, orderClose, orderExport, orderStats, orderTime, orderSummary,
 	orderSecurity, orderHelp, orderRoles, orderMore, orderAccept, orderPublish, orderEdit, orderReject, orderFrom, orderAlert,
 }
 
@@ -111,6 +114,7 @@ type Order struct {
 	Tag       string
 	Audiences []incidents.Alarm
 	For       time.Duration // of a snooze, or until the next update
+	Moment    string        // which time is corrected
 	At        string        // 14:05, or a day and a time, as typed; with its zone, if one was said
 	Number    int           // of a task, or of an entry of the timeline
 	Due       string        // of a task: a day
@@ -293,6 +297,8 @@ func (o *Order) words(rest string) error {
 		return o.telling(rest)
 	case orderNote:
 		return o.note(rest)
+	case orderTime:
+		return o.moment(first, after)
 	case orderHide:
 		return o.hide(rest)
 	case orderTask:
@@ -426,6 +432,29 @@ func (o *Order) note(rest string) error {
 		}
 	}
 	o.Rest = strings.TrimSpace(rest)
+	return nil
+}
+
+// moment reads "resolved 03:10 [why]".
+func (o *Order) moment(which, rest string) error {
+	o.Moment = strings.ToLower(which)
+	if !slices.Contains(incidents.Moments, o.Moment) {
+		return fault.New(fault.Invalid, "Which time? There are %s.", strings.Join(incidents.Moments, ", ")).
+			Hinted("%s %s resolved 03:10 [why]", NounIncident, orderTime)
+	}
+	rest = strings.TrimSpace(rest)
+	if at, after := term(rest); strings.EqualFold(at, "at") {
+		rest = strings.TrimSpace(after)
+	}
+	m := zoned.FindStringSubmatch(rest)
+	if m == nil {
+		return fault.New(fault.Invalid, "When was it %s? Type a time, such as 03:10, 03:10 UTC or 2026-11-25 03:10.", o.Moment)
+	}
+	o.At = strings.TrimSpace(m[1] + " " + m[2])
+	if m[3] != "" {
+		o.At += " UTC"
+	}
+	o.Rest = strings.TrimSpace(rest[len(m[0]):])
 	return nil
 }
 

@@ -34,6 +34,8 @@ func TestParseOrder(t *testing.T) {
 		"incident update teams what is next":                 {Verb: "update", Audiences: teams, Rest: "what is next"},
 		"incident update both next 1 hour":                   {Verb: "update", Audiences: incidents.Audiences, For: time.Hour},
 		"incident update it is back next 1 hour 30 minutes":  {Verb: "update", Rest: "it is back", For: 90 * time.Minute},
+		"incident INC-7 time resolved 03:10 UTC clocks":      {Verb: "time", Ref: 7, Moment: "resolved", At: "03:10 UTC", Rest: "clocks"},
+		"incident summary it was the cache":                  {Verb: "summary", Rest: "it was the cache"},
 		"incident snooze 1 hour":                             {Verb: "snooze", For: time.Hour},
 		"incident update next hour":                          {Verb: "update", Rest: "next hour"},
 		"incident update line 1\nline 2":                     {Verb: "update", Rest: "line 1\nline 2"},
@@ -110,7 +112,7 @@ func TestIncidentHelp(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.router.Incidents = incidents.New(incidents.Options{})
-	for _, verb := range []string{"leave", "snooze", "done", "runs", "export", "stats", "deny", "no-change", "ic", "pm", "metrics", "update", "help"} {
+	for _, verb := range []string{"leave", "snooze", "done", "runs", "export", "stats", "time", "summary", "deny", "no-change", "ic", "pm", "metrics", "update", "help"} {
 		r, err := h.handle(commands.Request{Actor: ann, Line: "incident help " + verb})
 		if err != nil || len(r.Answer.Items) != 1 || r.Answer.Text != "" {
 			t.Errorf("help %s: %+v, %v", verb, r.Answer, err)

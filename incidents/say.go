@@ -123,11 +123,19 @@ func (e Entry) sentence() string {
 		}
 		return "It got a channel of its own."
 	case KindTime:
-		return fmt.Sprintf("%s corrected %s: %s instead of %s.", who, e.Data["which"], e.Data["is"], orElse(e.Data["was"], "nothing"))
+		return strings.TrimSpace(correction(who, e.Data["which"], e.Data["was"], e.Data["is"]) + " " + text)
 	case KindRun, KindAlert:
 		return text
 	}
 	return with(who)
+}
+
+// correction says what was put right; a summary is somebody's words.
+func correction(who, which, was, is string) string {
+	if which == theSummary {
+		was, is = fmt.Sprintf("%q", was), fmt.Sprintf("%q", is)
+	}
+	return fmt.Sprintf("%s corrected %s: %s instead of %s.", who, which, is, orElse(was, "nothing"))
 }
 
 func (e Entry) role(who string) string {

@@ -488,6 +488,56 @@ func TestUpdates(t *testing.T) {
 	})
 }
 
+// Times are put right with a trace, in an order that can have been.
+func TestCorrectTimes(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		d := open(t, s, nil)
+		d.declare("ann", "API down")
+		ctx := t.Context()
+		now := time.Now().Truncate(time.Minute)
+		d.must(d.Take(ctx, d.by("ann"), incidents.Commander))
+		i := d.must(d.Correct(ctx, d.by("ben"), "started", now.Add(-time.Hour), ""))
+		if !i.Started.Equal(now.Add(-time.Hour)) {
+			t.Errorf("it started at %s", i.Started)
+		}
+		refuse := func(want, who, which string, at time.Time) {
+			t.Helper()
+			i, err := d.Correct(ctx, d.by(who), which, at, "")
+			d.refused(want, i, err)
+		}
+		refuse("is not resolved", "ann", "resolved", now)
+		i, err := d.Summarize(ctx, d.by("ann"), "It was the cache.")
+		d.refused("is not resolved", i, err)
+		d.must(d.Move(ctx, d.by("ann"), incidents.Move{To: incidents.Resolved, Summary: "It was the index."}))
+		refuse("Only the commander may correct its times", "ben", "declared", now.Add(-10*time.Minute))
+		refuse("INC-1 cannot be detected at", "ben", "detected", now.Add(-2*time.Hour))
+		refuse("in the future", "ann", "resolved", now.Add(time.Hour))
+		refuse("INC-1 cannot be resolved at", "ann", "resolved", now.Add(-time.Minute))
+		d.must(d.Correct(ctx, d.by("ann"), "detected", now.Add(-40*time.Minute), ""))
+		d.must(d.Correct(ctx, d.by("ann"), "declared", now.Add(-30*time.Minute), "it was told by phone"))
+		d.must(d.Correct(ctx, d.by("ann"), "acknowledged", now.Add(-20*time.Minute), ""))
+		i = d.must(d.Correct(ctx, d.by("ann"), "resolved", now.Add(-10*time.Minute), ""))
+		if !i.Resolved.Equal(now.Add(-10 * time.Minute)) {
+			t.Errorf("it was resolved at %s", i.Resolved)
+		}
+		i = d.must(d.Summarize(ctx, d.by("ann"), "It was the cache."))
+		events, err := d.Events(ctx, d.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		for _, e := range incidents.Read(events) {
+			said += e.Say() + "\n"
+		}
+		for _, want := range []string{"ann corrected declared: " + now.Add(-30*time.Minute).UTC().Format("2006-01-02 15:04 UTC") + " instead of ", "it was told by phone", "ann corrected the summary: \"It was the cache.\" instead of \"It was the index.\"."} {
+			if !strings.Contains(said, want) || i.Summary != "It was the cache." {
+				t.Errorf("the timeline lacks %q:\n%s", want, said)
+			}
+		}
+	})
+}
+
 // Clocks ring once over any number of replicas, by themselves get louder, and
 // go on.
 func TestClocksRingOnce(t *testing.T) {
