@@ -84,9 +84,10 @@ func TestCacheFixDecides(t *testing.T) {
 		{"a replica", "info", expects(0), runbooks.Scope{Result: redisInfo{Role: "slave"}}, false, true},
 		{"saved", "info", expects(1), runbooks.Scope{Result: redisInfo{LastSaveOK: true}}, true, true},
 		{"warmed", "warm", expects(0), runbooks.Scope{Result: warmResult{OK: 50}}, true, true},
-		{"rate reached", "after", until, runbooks.Scope{Result: rateResult{Rate: rate(0.6)}}, true, true},
-		{"rate not reached", "after", until, runbooks.Scope{Result: rateResult{Rate: rate(0.59)}}, false, true},
-		{"no rate yet", "after", until, runbooks.Scope{Result: rateResult{}}, false, true},
+		{"rate reached", "after", until, runbooks.Scope{Result: rateResult{Lookups: 100, Rate: rate(0.6)}}, true, true},
+		{"rate not reached", "after", until, runbooks.Scope{Result: rateResult{Lookups: 100, Rate: rate(0.59)}}, false, true},
+		{"rate of too few lookups", "after", until, runbooks.Scope{Result: rateResult{Lookups: 99, Rate: rate(1)}}, false, false},
+		{"no rate yet", "after", until, runbooks.Scope{Result: rateResult{}}, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
