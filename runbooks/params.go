@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -127,6 +128,16 @@ func (p *parser) param(f field) (Param, bool) {
 	case q.Type == TypeFile && q.From == "":
 		p.problem(f.pos, "RB106", what+" needs from, a pattern of file names", "")
 		return q, false
+	}
+	if _, err := path.Match(q.From, ""); err != nil {
+		p.problem(n.get("from").pos, "RB106", "from is not a pattern of file names such as *.dump", "")
+		q.Required = true
+		return q, true
+	}
+	if d := n.get("default"); q.Type == TypeFile && d != nil && d.value == "newest" {
+		p.problem(d.pos, "RB115", fmt.Sprintf("the newest file cannot be the default of %s: no file is looked for when a run starts", q.Name), "look for it in a step: file.latest_backup")
+		q.Required = true
+		return q, true
 	}
 	if d := n.get("default"); d != nil && !d.null() {
 		v, err := q.read(plainValue(d), false)
@@ -309,8 +320,13 @@ func (q Param) rules(v any) error {
 			return fmt.Errorf("must be a channel, as #name, not %q", clip(text))
 		}
 	case TypeFile:
-		if strings.ContainsAny(text, "\x00\n") {
-			return errors.New("must be the name of a file")
+		name, glob := text, q.From
+		if !strings.Contains(glob, "/") {
+			name = path.Base(text) // the pattern is one of names, in whatever folder
+		}
+		fits, err := path.Match(glob, name)
+		if err != nil || !fits && glob != "" || strings.ContainsAny(text, "\x00\n") || slices.Contains(strings.Split(text, "/"), "..") {
+			return fmt.Errorf("must be the name of a file like %s, not %q", q.From, clip(text))
 		}
 	}
 	return nil
