@@ -169,7 +169,7 @@ func (c Channel) Carry(ctx context.Context, p dispatch.Parcel) (string, error) {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-deadline:
-			return "", fmt.Errorf("Slack has not taken the message for %s yet", c.Name)
+			return "", fmt.Errorf("the message for %s still waits for Slack", c.Name)
 		case <-tick.C:
 		}
 	}
