@@ -164,8 +164,8 @@ func TestLife(t *testing.T) {
 			t.Errorf("resolved: %+v", i)
 		}
 		for _, c := range i.Clocks {
-			if !c.Off() || !c.Wake.IsZero() {
-				t.Errorf("the clock %s runs on", c.Of)
+			if on := !c.Off() || !c.Wake.IsZero(); on != (c.Of == incidents.ForDraft) {
+				t.Errorf("the clock %s runs: %v", c.Of, on)
 			}
 		}
 		i = d.must(d.Reopen(t.Context(), d.by("ben"), "it is back"))
@@ -177,12 +177,20 @@ func TestLife(t *testing.T) {
 		d.must(d.AddTask(t.Context(), d.by("ben"), incidents.Task{Text: "add an alert"}))
 		_, err = d.Move(t.Context(), d.by("ann"), incidents.Move{To: incidents.Closed})
 		d.refused("An owner for task 1", nil, err)
+		d.refused("A decision on the update to the users", nil, err)
+		i = d.must(d.Find(t.Context(), 1))
+		for _, draft := range i.Drafts {
+			d.must(d.Decide(t.Context(), d.by("ann"), draft.ID, false, "", "they were told by phone"))
+		}
+		if i = d.must(d.Find(t.Context(), 1)); len(i.Drafts) != 0 || !i.Clock(incidents.ForDraft).Off() {
+			t.Errorf("after the decisions: %+v", i.Drafts)
+		}
 		d.must(d.AssignTask(t.Context(), d.by("ann"), 1, "UBEN", "2026-12-01"))
 		i = d.must(d.Move(t.Context(), d.by("ann"), incidents.Move{To: incidents.Closed}))
 		if !i.State.Over() || i.Ended.IsZero() {
 			t.Errorf("closed: %+v", i)
 		}
-		want := "declared role assessed severity state state state update draft reopened state update draft state task task state"
+		want := "declared role assessed severity state state state update draft reopened state update draft state task rejected rejected task state"
 		if got := strings.Join(d.kinds(), " "); got != want {
 			t.Errorf("the timeline has\n%s\nwant\n%s", got, want)
 		}
