@@ -176,6 +176,8 @@ func TestPostmortem(t *testing.T) {
 	h.seek(room, "UANN", "Task 1: Alert on sequential scans")
 	h.mention("ann", head.TS, "resolve The index was lost.")
 	h.headline("INC-1", "Resolved")
+	h.press("ann", h.seek(room, "UANN", "drafted an update to the users", "It works again"), "Publish")
+	h.seek(room, "UANN", "Update to the users (Resolved) by ann")
 
 	h.mention("ben", head.TS, "postmortem")
 	h.mention("ann", head.TS, "postmortem")
