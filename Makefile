@@ -5,19 +5,21 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 SHELL   := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-short test-docker test-crash test-replicas test-image check setup build bench fuzz image
+.PHONY: help test test-short test-race test-docker test-crash test-replicas test-image check setup build bench fuzz image
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: setup check ## everything CI runs: linters, then all tests with the race detector, on real servers
-	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v /runbooks/trial)
-	$(GO) test ./runbooks/trial # hundreds of cases on the engine, which the race detector has seen
-	$(GO) test -run '^TestScripts$$/^test$$' ./cmd/opsbot # and so by the command
+test: setup check ## everything CI runs, on real servers: linters, packages with the race detector, stories without (see test-race)
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v -e /runbooks/trial -e /cmd/opsbot)
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -timeout 30m -parallel 10 ./runbooks/trial ./cmd/opsbot
 	.ci/docker-tests -race
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short -parallel 10 ./...
+
+test-race: ## the stories of cmd/opsbot with the race detector; `make test` has all other packages with it
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 40m -parallel 6 ./cmd/opsbot
 
 test-docker: setup ## every test on Docker and Compose: builds the Compose plugin the first time (minutes, cached)
 	.ci/compose

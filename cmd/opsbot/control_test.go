@@ -67,7 +67,7 @@ save: { twice: result.peak * 2 }
 ~~~yaml step
 id: settle
 do: wait
-with: { for: 1h }
+with: { for: 15m }
 ~~~
 
 ## 5. Look once more

@@ -286,13 +286,18 @@ func (h *house) view(person string) slacksim.View {
 			view = views[len(views)-1]
 			return true
 		}
-		if o, ok := h.opened[person]; ok && h.lateForms(person) > o.late {
-			h.opens(person, o.again)
-			go o.again()
-		}
+		h.openAgain(person)
 		return false
 	})
 	return view
+}
+
+// openAgain has the person try again if the form came too late.
+func (h *house) openAgain(person string) {
+	if o, ok := h.opened[person]; ok && h.lateForms(person) > o.late {
+		h.opens(person, o.again)
+		go o.again()
+	}
 }
 
 // opens notes what the person does, should the form that it opens come too late.

@@ -35,8 +35,11 @@ func (h *house) choices(view slacksim.View) (list []string) {
 func (h *house) form(person, title string) {
 	h.t.Helper()
 	h.until(person+" sees the form "+title, func() bool {
-		views := h.sim.As(person).Views()
-		return len(views) == 1 && views[0].Title == title
+		if views := h.sim.As(person).Views(); len(views) == 1 && views[0].Title == title {
+			return true
+		}
+		h.openAgain(person)
+		return false
 	})
 	if err := h.sim.As(person).CloseView(h.view(person).ID, true); err != nil {
 		h.t.Fatal(err)
@@ -60,7 +63,11 @@ func TestMore(t *testing.T) {
 	h.find("UANN", "Noted on the timeline of INC-2")
 
 	form := func(title string) func(choose func()) {
-		return func(choose func()) { choose(); h.form("ann", title) }
+		return func(choose func()) {
+			choose()
+			h.opens("ann", choose)
+			h.form("ann", title)
+		}
 	}
 	said := func(channel string, texts ...string) func(choose func()) {
 		return func(choose func()) { choose(); h.seek(channel, "UANN", texts...) }
@@ -81,9 +88,9 @@ func TestMore(t *testing.T) {
 		}
 		h.form("ann", title)
 		for _, e := range entries {
-			h.press("ann", head, "More")
-			view := h.view("ann")
 			e.does(func() {
+				h.press("ann", head, "More")
+				view := h.view("ann")
 				if err := h.sim.As("ann").Submit(view.ID, map[string]map[string]any{"what": {"enum": e.label}}); err != nil {
 					t.Fatalf("%s: %v", e.label, err)
 				}
