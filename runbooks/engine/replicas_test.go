@@ -43,7 +43,7 @@ func TestReplicas(t *testing.T) {
 		t.Skip("kills many processes")
 	}
 	t.Parallel()
-	runs := 40
+	runs := 25
 	if s := os.Getenv(replicaRuns); s != "" {
 		var err error
 		if runs, err = strconv.Atoi(s); err != nil {
