@@ -11,16 +11,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check ## everything CI runs, on real servers: linters, packages with the race detector, stories without (see test-race)
-	$(GO) build -race ./...
-	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -p 1 -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v -e /runbooks/trial -e /cmd/opsbot) # one by one: some measure Slack's three seconds
-	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -p 1 -timeout 30m -parallel 14 ./runbooks/trial ./cmd/opsbot
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -skip '^TestReplicas$$' -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v -e /runbooks/trial -e /cmd/opsbot)
+	.ci/with-postgres $(GO) test -run '^TestReplicas$$' ./runbooks/engine
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -timeout 30m -parallel 14 ./runbooks/trial ./cmd/opsbot
 	.ci/docker-tests
 
 test-short: ## what needs no server: seconds, anywhere Go runs
 	$(GO) test -short -parallel 10 ./...
 
-test-race: ## the stories of cmd/opsbot with the race detector; `make test` has all other packages with it
+test-race: ## the stories of cmd/opsbot, and the replicas, with the race detector; `make test` has all else with it
 	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 40m -parallel 6 ./cmd/opsbot
+	.ci/with-postgres $(GO) test -race -run '^TestReplicas$$' ./runbooks/engine
 
 test-docker: setup ## every test on Docker and Compose: builds the Compose plugin the first time (minutes, cached)
 	.ci/compose
