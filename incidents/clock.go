@@ -34,6 +34,7 @@ const (
 // How what nobody answers is repeated once everybody was called.
 const (
 	roleAgain = 10 * time.Minute // for an empty role, if it is not asked for less often anyway
+	callAgain = time.Minute      // where nobody could be called, because Slack did not say whom
 	loudAgain = time.Hour        // between two times that somebody is called, and not only reminded
 	draftNag  = 10 * time.Minute // for the last update to the users, once the other clocks have stopped
 )

@@ -69,7 +69,9 @@ func (t *Tracker) Ring(ctx context.Context) error {
 		})
 		for _, kind := range called {
 			if err == nil {
-				err = t.callIn(ctx, id, kind)
+				if err = t.callIn(ctx, id, kind); err != nil {
+					err = errors.Join(err, t.callSoon(ctx, id, kind))
+				}
 			}
 		}
 		if err != nil && !errors.Is(err, errQuiet) && !errors.Is(err, ErrNone) {
@@ -104,6 +106,23 @@ func (t *Tracker) callIn(ctx context.Context, id string, kind RoleKind) error {
 		}
 		return []Change{c}, nil
 	})
+	return err
+}
+
+// callSoon lets the clock of a role ring again before long: those who are to be
+// called were not reached.
+func (t *Tracker) callSoon(ctx context.Context, id string, kind RoleKind) error {
+	_, err := t.store.Update(ctx, []string{id}, "", func(list []*Incident, now time.Time) ([]Change, error) {
+		c := list[0].Clock(Alarm(kind))
+		if c.Off() {
+			return nil, errQuiet // somebody has come
+		}
+		c.Stage, c.Wake = Nudged, now.Add(min(c.Interval, callAgain))
+		return []Change{{}}, nil
+	})
+	if errors.Is(err, errQuiet) {
+		return nil
+	}
 	return err
 }
 

@@ -21,16 +21,23 @@ import (
 
 // people is a workspace of ann, ben and cleo on call, and eve, who is a guest;
 // rob is a bot.
-type people struct{}
+type people struct {
+	away   atomic.Bool  // it does not answer
+	missed atomic.Int32 // how often it did not
+}
 
-func (people) Members(_ context.Context, group string) ([]string, error) {
+func (p *people) Members(_ context.Context, group string) ([]string, error) {
+	if p.away.Load() {
+		p.missed.Add(1)
+		return nil, fault.New(fault.Unavailable, "Slack does not answer.")
+	}
 	if group == "oncall" {
 		return []string{"UANN", "UBEN", "UCLEO"}, nil
 	}
 	return nil, fault.New(fault.NotFound, "no group %s", group)
 }
 
-func (people) Standing(_ context.Context, user string) (access.Standing, error) {
+func (*people) Standing(_ context.Context, user string) (access.Standing, error) {
 	return access.Standing{Guest: user == "UEVE", Bot: user == "UROB"}, nil
 }
 
@@ -44,6 +51,8 @@ type desk struct {
 	t  *testing.T
 	s  *store.Store
 	id string // of the incident that the acts are about
+	// people are who is in the workspace.
+	people *people
 }
 
 func open(t *testing.T, s *store.Store, change func(*incidents.Rules)) *desk {
@@ -53,8 +62,9 @@ func open(t *testing.T, s *store.Store, change func(*incidents.Rules)) *desk {
 	if change != nil {
 		change(&rules)
 	}
-	return &desk{t: t, s: s, Tracker: incidents.New(incidents.Options{
-		Store: s.Incidents(), Rules: rules, People: people{}, Channel: "#incident-response",
+	who := new(people)
+	return &desk{t: t, s: s, people: who, Tracker: incidents.New(incidents.Options{
+		Store: s.Incidents(), Rules: rules, People: who, Channel: "#incident-response",
 		Policy: access.Policy{Groups: map[string]access.Group{"oncall": {Usergroup: "oncall"}}},
 	})}
 }
@@ -424,6 +434,39 @@ func TestReopenHushes(t *testing.T) {
 	if got := d.said("removed"); len(got) != 2 { // and what is to be done while monitoring
 		t.Errorf("taken back: %q", got)
 	}
+}
+
+// Those who are to be called to a restricted incident are called once Slack says
+// who they are, and not only an hour later.
+func TestCalledInAgain(t *testing.T) {
+	t.Parallel()
+	d := open(t, storetest.OpenURL(t, storetest.SQLite(t)), func(r *incidents.Rules) { r.RoleNag = time.Millisecond })
+	d.declare("ann", "API down")
+	d.must(d.Secure(t.Context(), d.by("ann"), true, "a leak"))
+	d.said("")
+	ring := func(what string, done func() bool) {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for !done() {
+			if time.Now().After(deadline) {
+				t.Fatal("in vain: " + what)
+			}
+			if err := d.Ring(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	d.people.away.Store(true)
+	ring("Slack is asked who is on call", func() bool { return d.people.missed.Load() > 0 })
+	if got := d.said("Whoever accepts is let in"); len(got) != 0 {
+		t.Errorf("called: %q", got)
+	}
+	d.people.away.Store(false)
+	var called []string
+	ring("both others are called", func() bool {
+		called = append(called, d.said("Whoever accepts is let in")...)
+		return len(called) >= 2
+	})
 }
 
 // A channel is offered once, when more than eight people work on it, however
