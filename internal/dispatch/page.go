@@ -32,8 +32,9 @@ type Page struct {
 	At       time.Time `json:"at"`
 }
 
-// Parcel is the page for one place. What calls a call off has its name. Only the first page of each action and
-// call counts; call tells calls for the same people apart.
+// Parcel is the page for one place. Only the first page of each action and call
+// counts; call tells calls for the same people apart, and what calls one off has
+// its name.
 func (p Page) Parcel(place, call string) (Parcel, error) {
 	p.At, p.Call = p.At.UTC(), call
 	for text, most := range map[*string]int{&p.Title: 300, &p.Impact: 1000, &p.Note: 1000} {

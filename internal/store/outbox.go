@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"opsbot/incidents"
 	"opsbot/internal/outbox"
 )
 
@@ -234,16 +232,14 @@ func drop(t *tx, d outbox.Delivery, why string) error {
 
 func (q outboxQueue) Forget(ctx context.Context, key string) error {
 	return q.s.write(ctx, func(t *tx) error {
-		if strings.HasPrefix(key, incidents.HeadlinePrefix) {
-			// People go on in the thread of a headline that is gone.
-			_, err := t.exec(`INSERT INTO messages (target_key, channel, ts, version)
-				SELECT target_key || '/' || ts, channel, ts, version FROM messages WHERE target_key = $1 AND ts <> ''
-				ON CONFLICT DO NOTHING`, clean(key))
-			if err != nil {
-				return err
-			}
+		// Where it was stays known: people go on in the thread of a message that is gone.
+		_, err := t.exec(`INSERT INTO messages (target_key, channel, ts, version)
+			SELECT target_key || '/' || ts, channel, ts, version FROM messages WHERE target_key = $1 AND ts <> ''
+			ON CONFLICT DO NOTHING`, clean(key))
+		if err != nil {
+			return err
 		}
-		_, err := t.exec(`UPDATE messages SET channel = '', ts = '' WHERE target_key = $1`, clean(key))
+		_, err = t.exec(`UPDATE messages SET channel = '', ts = '' WHERE target_key = $1`, clean(key))
 		return err
 	})
 }
