@@ -8,7 +8,6 @@ package postmortem
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,32 +24,6 @@ type Record struct {
 	Rules    incidents.Rules
 	// Name says a person's name by their id; nil: the id.
 	Name func(id string) string
-}
-
-// A Run is a run that belonged to the incident.
-type Run struct {
-	Number    int64
-	Title     string
-	Where     string // environment
-	Starter   string // name
-	Reviewers []string
-	Outcome   string // how it ended
-	Started   time.Time
-	Ended     time.Time     // zero: it goes on
-	Planned   time.Duration // what its runbook estimates; 0: it does not
-	Waited    time.Duration // for people to agree
-	Steps     []Step
-}
-
-// A Step is one step of a run.
-type Step struct {
-	ID      string
-	Title   string
-	Outcome string // done, failed, skipped …
-	Found   string
-	Ended   time.Time // zero: it did not
-	Took    time.Duration
-	Tries   int
 }
 
 // Sections that people write, by their headings. A draft has them with a
@@ -161,17 +134,6 @@ func (w *writer) lead() string {
 	return fmt.Sprintf("%sfrom %s to %s.", s, minute(began), minute(i.Resolved))
 }
 
-// minute is a moment as people write it.
-func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-// span is a length of time that may be too short to be told.
-func span(d time.Duration) string {
-	if d < time.Second {
-		return "under 1 s"
-	}
-	return stats.Span(d)
-}
-
 func (w *writer) facts() {
 	i := w.Incident
 	w.line("## People and times")
@@ -181,13 +143,13 @@ func (w *writer) facts() {
 	w.line("| Severity | %s, %s |", i.Severity, i.Severity.Word())
 	for _, k := range []incidents.RoleKind{incidents.Commander, incidents.Comms} {
 		if r, ok := i.Holder(k); ok {
-			w.line("| %s | %s |", first(k.Word()), cell(person(r.Actor.Name, r.Actor.ID)))
+			w.line("| %s | %s |", first(k.Word()), cell(cmp.Or(r.Actor.Name, r.Actor.ID)))
 		}
 	}
 	var others []string
 	for _, r := range i.Roles {
 		if r.Kind == incidents.Responder {
-			who := cell(person(r.Actor.Name, r.Actor.ID))
+			who := cell(cmp.Or(r.Actor.Name, r.Actor.ID))
 			if r.Tag != "" {
 				who += " (" + cell(r.Tag) + ")"
 			}
@@ -226,22 +188,6 @@ func (w *writer) facts() {
 	w.line("")
 }
 
-func (w *writer) waited() (sum time.Duration) {
-	for _, r := range w.Runs {
-		sum += r.Waited
-	}
-	return sum
-}
-
-// Measured is what the figures know of an incident.
-func Measured(i *incidents.Incident, waited time.Duration) stats.Record {
-	return stats.Record{
-		Ref: i.Ref(), Severity: string(i.Severity), Started: i.Started, Detected: i.Detected, Declared: i.Declared, Acknowledged: i.Acknowledged,
-		Mitigated: i.Mitigated, Resolved: i.Resolved, Approvals: waited,
-		Excluded: i.Drill || i.State == incidents.Canceled || i.State == incidents.Merged,
-	}
-}
-
 func (w *writer) impact() string {
 	i := w.Incident
 	var lines []string
@@ -254,43 +200,6 @@ func (w *writer) impact() string {
 		return "Nobody put the impact on record."
 	}
 	return strings.Join(lines, "\n")
-}
-
-// deltas are what the runbooks' own plans say about the runs.
-func (w *writer) deltas() {
-	var lines []string
-	for _, r := range w.Runs {
-		title := fmt.Sprintf("- R%d %s", r.Number, escape(r.Title))
-		if took := r.took(); r.Planned > 0 && took > r.Planned+r.Planned/4 {
-			waited := ""
-			if r.Waited >= time.Second {
-				waited = fmt.Sprintf(", %s of them waiting for approval", span(r.Waited))
-			}
-			lines = append(lines, fmt.Sprintf("%s took %s%s; %s were planned.", title, span(took), waited, span(r.Planned)))
-		}
-		for _, s := range r.Steps {
-			if s.Outcome == "skipped" {
-				lines = append(lines, fmt.Sprintf("%s: step `%s` was left out.", title, s.ID))
-			}
-			if s.Tries > 1 {
-				lines = append(lines, fmt.Sprintf("%s: step `%s` was tried %d times.", title, s.ID, s.Tries))
-			}
-		}
-	}
-	if len(lines) > 0 {
-		w.line("%s", record)
-		w.line("")
-		w.line("%s", strings.Join(lines, "\n"))
-		w.line("")
-	}
-}
-
-// took is how long a run went on; 0 while it does.
-func (r Run) took() time.Duration {
-	if r.Ended.IsZero() {
-		return 0
-	}
-	return r.Ended.Sub(r.Started)
 }
 
 func (w *writer) actions() {
@@ -359,52 +268,6 @@ func (w *writer) matters(e incidents.Entry) bool {
 		return e.Data["point"] != "step" && e.Data["point"] != "refused"
 	}
 	return true
-}
-
-func (w *writer) runs() {
-	w.line("## Runs")
-	w.line("")
-	if len(w.Runs) == 0 {
-		w.line("No runbook was run.")
-		w.line("")
-		return
-	}
-	w.line("| Run | Runbook | Where | Started by | Reviewed by | Planned | Took | Waited for approval | Outcome |")
-	w.line("|-|-|-|-|-|-|-|-|-|")
-	for _, r := range w.Runs {
-		took, planned, reviewers, waited := "goes on", "–", "–", "–"
-		if !r.Ended.IsZero() {
-			took = span(r.took())
-		}
-		if r.Waited >= time.Second {
-			waited = span(r.Waited)
-		}
-		if r.Planned > 0 {
-			planned = stats.Span(r.Planned)
-		}
-		if len(r.Reviewers) > 0 {
-			reviewers = cell(strings.Join(r.Reviewers, ", "))
-		}
-		w.line("| R%d | %s | %s | %s | %s | %s | %s | %s | %s |", r.Number, cell(r.Title), cell(r.Where), cell(r.Starter), reviewers, planned, took, waited, cell(r.Outcome))
-	}
-	w.line("")
-	for _, r := range w.Runs {
-		if len(r.Steps) == 0 {
-			continue
-		}
-		w.line("### R%d %s", r.Number, escape(r.Title))
-		w.line("")
-		w.line("| Step | Ended | Took | Outcome | Found |")
-		w.line("|-|-|-|-|-|")
-		for _, s := range r.Steps {
-			ended, took := "–", "–"
-			if !s.Ended.IsZero() {
-				ended, took = s.Ended.UTC().Format("15:04"), span(s.Took)
-			}
-			w.line("| %s | %s | %s | %s | %s |", cell(cmp.Or(s.Title, s.ID)), ended, took, cell(s.Outcome), cell(clip(s.Found, 200)))
-		}
-		w.line("")
-	}
 }
 
 // communication says how punctual the updates were, for each audience.
@@ -493,124 +356,3 @@ func (w *writer) states() {
 	}
 	w.line("")
 }
-
-// An Audience is how punctual the updates to it were.
-type Audience struct {
-	Of      incidents.Alarm
-	Due     int // how many came due, or were sent before they did
-	Sent    int
-	Late    int           // of those sent
-	Missed  int           // came due, and nothing was sent for them
-	Latest  time.Duration // the worst of them
-	Silence time.Duration // the longest time without one, from the declaration to the resolution
-}
-
-// Punctuality sums up the updates that were due and those that were sent, for
-// both audiences. What came due is known from the reminders on the timeline:
-// what nobody answers stays due, and counts once.
-func Punctuality(i *incidents.Incident, events []incidents.Event, updates []incidents.Update) []Audience {
-	end := i.Resolved
-	if end.IsZero() {
-		end = i.Ended
-	}
-	if end.IsZero() && len(events) > 0 {
-		end = events[len(events)-1].Recorded
-	}
-	updates = slices.SortedStableFunc(slices.Values(updates), func(a, b incidents.Update) int { return a.Told().Compare(b.Told()) })
-	var out []Audience
-	for _, of := range incidents.Audiences {
-		a, last, due := Audience{Of: of}, i.Declared, map[string]bool{}
-		for _, e := range events {
-			if e.Kind == incidents.KindNudge && e.Data["audience"] == string(of) && e.Data["due"] != "" {
-				due[e.Data["due"]] = true
-			}
-		}
-		a.Missed = len(due)
-		for _, u := range updates {
-			if u.Audience != of || u.State == incidents.Draft || u.State == incidents.Rejected {
-				continue
-			}
-			a.Sent++
-			if when := u.Due.UTC().Format(time.RFC3339); !u.Due.IsZero() {
-				if due[when] {
-					a.Missed--
-				}
-				a.Due++
-				delete(due, when)
-			}
-			if late := u.Late(); late > 0 {
-				a.Late++
-				a.Latest = max(a.Latest, late)
-			}
-			a.Silence = max(a.Silence, u.Told().Sub(last))
-			last = u.Told()
-		}
-		a.Due += a.Missed
-		a.Silence = max(a.Silence, end.Sub(last))
-		out = append(out, a)
-	}
-	return out
-}
-
-// A Span is a state and how long the incident was in it, in sum.
-type Span struct {
-	State incidents.State
-	Took  time.Duration
-}
-
-// States says how long the incident was in each state that it has left, in the
-// order in which it came to them.
-func States(i *incidents.Incident, events []incidents.Event) []Span {
-	var out []Span
-	state, since := incidents.Declared, i.Declared
-	for _, e := range events {
-		to := incidents.State(e.Data["to"])
-		switch e.Kind {
-		case incidents.KindState, incidents.KindReopened, incidents.KindCanceled, incidents.KindMerged:
-		default:
-			continue
-		}
-		at := slices.IndexFunc(out, func(s Span) bool { return s.State == state })
-		if at < 0 {
-			at = len(out)
-			out = append(out, Span{State: state})
-		}
-		out[at].Took += e.Recorded.Sub(since)
-		state, since = to, e.Recorded
-	}
-	return slices.DeleteFunc(out, func(s Span) bool { return !s.State.Active() })
-}
-
-func person(name, id string) string { return cmp.Or(name, id) }
-
-func first(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-func orNothing(s, other string) string {
-	if strings.TrimSpace(s) == "" {
-		return other
-	}
-	return escape(s)
-}
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-func clip(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
-}
-
-// escape keeps text from being read as Markdown structure: it is one line, and
-// what could begin a heading, a list or a tag stands for itself.
-func escape(s string) string {
-	s = oneLine(s)
-	s = strings.NewReplacer("\\", "\\\\", "<", "&lt;", "`", "'").Replace(s)
-	if s != "" && strings.ContainsRune("#>-+*", rune(s[0])) {
-		s = "\\" + s
-	}
-	return s
-}
-
-// cell is escape for a table.
-func cell(s string) string { return strings.ReplaceAll(escape(s), "|", "\\|") }
