@@ -161,11 +161,7 @@ func (c *common) atDesk(ctx context.Context, acts bool, work func(context.Contex
 	}
 	log := newLog(c.std.Err, config.Log{Level: "error", Format: "text"})
 	if lite && !acts {
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Unavailable, "There is no database %s.", file).
-				Hinted("Name the right one with --config or --database, or start opsbot first.")
-		}
-		db, err := store.OpenReadOnly(ctx, cfg.Database)
+		db, err := openRecords(ctx, cfg.Database)
 		if err != nil {
 			return err
 		}

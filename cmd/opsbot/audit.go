@@ -56,18 +56,23 @@ func (c *common) atRecords(ctx context.Context, work func(context.Context, *stor
 	if err != nil {
 		return err
 	}
-	if file, ok := strings.CutPrefix(cfg.Database, "sqlite:"); ok {
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Unavailable, "There is no database %s.", file).
-				Hinted("Name the right one with --config or --database, or start opsbot first.")
-		}
-	}
-	db, err := store.OpenReadOnly(ctx, cfg.Database)
+	db, err := openRecords(ctx, cfg.Database)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return work(ctx, db)
+}
+
+// openRecords opens a database for looking only, and creates none.
+func openRecords(ctx context.Context, url string) (*store.Store, error) {
+	if file, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			return nil, fault.New(fault.Unavailable, "There is no database %s.", file).
+				Hinted("Name the right one with --config or --database, or start opsbot first.")
+		}
+	}
+	return store.OpenReadOnly(ctx, url)
 }
 
 func verifyAudit(ctx context.Context, std Streams, db *store.Store, output string) error {
