@@ -118,27 +118,17 @@ func formUpdate(o Order, i *incidents.Incident, now time.Time) *Form {
 	case 2:
 		audience = "both"
 	}
+	next := ""
+	if o.For > 0 {
+		next = runbooks.DurationText(o.For)
+	}
 	f := form(i, orderUpdate, "Update on "+i.Ref(), "Post",
 		outbox.Field{Name: valueText, Label: "How things stand", Type: typeString, Long: true, Required: true, Default: incidents.DraftOf(i, of, now)},
 		outbox.Field{Name: valueAudience, Label: "Who is to hear it", Type: typeEnum, Values: []string{"teams", "users", "both"}, Default: audience, Required: true,
 			Help: "What users read is published once the communications lead approves."},
-		outbox.Field{Name: valueNext, Label: "Next update in", Type: typeString, Help: "Such as 15m. Empty: as often as before.", Default: briefly(o.For)})
+		outbox.Field{Name: valueNext, Label: "Next update in", Type: typeString, Help: "Such as 15m. Empty: as often as before.", Default: next})
 	f.Else = "Say how things stand: update " + audience + " TEXT"
 	return f
-}
-
-// briefly writes a length of time as it can be typed; "" for none.
-func briefly(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	s := d.String()
-	for _, nothing := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, nothing) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }
 
 func formAssess(i *incidents.Incident) *Form {

@@ -292,6 +292,6 @@ func (c *checker) estimate() {
 		}
 	}
 	if sum > c.rb.Estimate.Seconds() {
-		c.warn(c.estimateAt, "RB602", fmt.Sprintf("the waits alone take longer than the estimate of %s", durationText(c.rb.Estimate)), "")
+		c.warn(c.estimateAt, "RB602", fmt.Sprintf("the waits alone take longer than the estimate of %s", DurationText(c.rb.Estimate)), "")
 	}
 }

@@ -298,7 +298,7 @@ func textOf(v any) (string, error) {
 		}
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	case time.Duration:
-		return durationText(v), nil
+		return DurationText(v), nil
 	case time.Time:
 		return v.UTC().Format(time.RFC3339), nil
 	case []any:
@@ -315,10 +315,10 @@ func textOf(v any) (string, error) {
 	return "", fmt.Errorf("a record can't be written as text: name one of its fields")
 }
 
-// durationText drops the empty parts that time.Duration prints: 5m, not 5m0s.
-// Runs longer than a minute are given to the second, shorter ones to the
-// millisecond.
-func durationText(d time.Duration) string {
+// DurationText writes a length of time as it stands in runbooks and commands,
+// without the empty parts that time.Duration prints: 5m, not 5m0s. What is
+// longer than a minute is given to the second, shorter ones to the millisecond.
+func DurationText(d time.Duration) string {
 	if d >= time.Minute {
 		d = d.Round(time.Second)
 	} else if d >= time.Second {

@@ -335,7 +335,7 @@ func (q Param) rules(v any) error {
 // bound writes a bound in the parameter's own unit.
 func (q Param) bound(f float64) string {
 	if q.Type == TypeDuration {
-		return durationText(time.Duration(f * float64(time.Second)))
+		return DurationText(time.Duration(f * float64(time.Second)))
 	}
 	return strconv.FormatFloat(f, 'f', -1, 64)
 }

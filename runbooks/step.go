@@ -318,7 +318,7 @@ func (p *parser) retry(n *node, in *names) *Retry {
 // withinRun reports a time that is longer than the run's own.
 func (c *checker) withinRun(v *Value, n *node, doing string) {
 	if d, ok := v.constantDuration(); ok && c.rb.Timeout > 0 && d > c.rb.Timeout {
-		c.problem(n.pos, "RB231", fmt.Sprintf("%s for %s is longer than the run's timeout of %s", doing, durationText(d), durationText(c.rb.Timeout)), "")
+		c.problem(n.pos, "RB231", fmt.Sprintf("%s for %s is longer than the run's timeout of %s", doing, DurationText(d), DurationText(c.rb.Timeout)), "")
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"opsbot/runbooks"
 )
@@ -101,7 +100,7 @@ func facts(rb *runbooks.Runbook) []string {
 	if locks := rb.Locks(); len(locks) > 0 {
 		text := "locks " + strings.Join(locks, ", ")
 		if rb.LockWait > 0 {
-			text += ", waiting up to " + span(rb.LockWait)
+			text += ", waiting up to " + runbooks.DurationText(rb.LockWait)
 		}
 		list = append(list, text)
 	}
@@ -114,7 +113,7 @@ func facts(rb *runbooks.Runbook) []string {
 	}
 	list = append(list, changes(rb)...)
 	if rb.Timeout > 0 {
-		list = append(list, "ends after "+span(rb.Timeout)+" of acting")
+		list = append(list, "ends after "+runbooks.DurationText(rb.Timeout)+" of acting")
 	}
 	return list
 }
@@ -144,18 +143,6 @@ func changes(rb *runbooks.Runbook) []string {
 		list = append(list, "changes nothing")
 	}
 	return list
-}
-
-// span writes a duration without zero units.
-func span(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // rollbackWhen says how a run comes to its rollback.
@@ -283,7 +270,7 @@ func loops(s *runbooks.Step) []string {
 	if r := s.Retry; r != nil {
 		text := fmt.Sprintf("tries up to %d times more", r.Times)
 		if r.Delay > 0 {
-			text += ", " + span(r.Delay) + " apart"
+			text += ", " + runbooks.DurationText(r.Delay) + " apart"
 		}
 		if r.If != nil {
 			text += ", if " + r.If.String()
@@ -319,7 +306,7 @@ func gates(rb *runbooks.Runbook, s *runbooks.Step) []string {
 		if s.Review.Count > 1 {
 			people = fmt.Sprintf("%d other people%s agree", s.Review.Count, of)
 		}
-		people += " within " + span(s.Review.Within)
+		people += " within " + runbooks.DurationText(s.Review.Within)
 		if len(s.Review.Covers) > 0 {
 			people += ", to " + strings.Join(s.Review.Covers, ", ") + " of the rollback as well"
 		}

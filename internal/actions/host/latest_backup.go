@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"opsbot/internal/fault"
@@ -31,18 +30,7 @@ type Backup struct {
 
 // Found says the result in one line.
 func (r Backup) Found() string {
-	return fmt.Sprintf("%s, %s, %s old, the newest of %d", r.Path, size(r.Bytes), brief(r.Age), r.Count)
-}
-
-// brief writes a duration without units that are nought: 26h, not 26h0m0s.
-func brief(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	for _, nought := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, nought) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
+	return fmt.Sprintf("%s, %s, %s old, the newest of %d", r.Path, size(r.Bytes), runbooks.DurationText(r.Age.Round(time.Second)), r.Count)
 }
 
 func (latestBackup) Spec() runbooks.Spec {
@@ -76,7 +64,7 @@ func (latestBackup) Run(_ context.Context, call runbooks.Call, out io.Writer) (a
 		return r, fault.New(fault.Conflict, "The newest backup %s has only %s, less than %s.", r.Path, size(r.Bytes), size(args.MinBytes)).
 			Hinted("Did the job that writes it fail? An older one may be whole.")
 	case r.Age > args.MaxAge:
-		return r, fault.New(fault.Conflict, "The newest backup %s is %s old, more than %s.", r.Path, brief(r.Age), brief(args.MaxAge)).
+		return r, fault.New(fault.Conflict, "The newest backup %s is %s old, more than %s.", r.Path, runbooks.DurationText(r.Age.Round(time.Second)), runbooks.DurationText(args.MaxAge)).
 			Hinted("Does the job that writes them still run?")
 	}
 	return r, nil

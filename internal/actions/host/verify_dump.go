@@ -35,7 +35,7 @@ type Verified struct {
 
 // Found says the result in one line.
 func (r Verified) Found() string {
-	return fmt.Sprintf("%s is whole: %d rows of %d tables, %s old, sha256 %.12s…", r.Path, r.Total, len(r.Rows), brief(r.Age), r.SHA256)
+	return fmt.Sprintf("%s is whole: %d rows of %d tables, %s old, sha256 %.12s…", r.Path, r.Total, len(r.Rows), runbooks.DurationText(r.Age.Round(time.Second)), r.SHA256)
 }
 
 func (verifyDump) Spec() runbooks.Spec {
