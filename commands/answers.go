@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"opsbot/incidents"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
 	"opsbot/runbooks/engine"
@@ -248,6 +249,9 @@ func (r *Router) status(ctx context.Context, req Request, ref string) (outbox.An
 		if err != nil {
 			return outbox.Answer{}, err
 		}
+		if err := r.readable(ctx, req, v.Run); err != nil {
+			return outbox.Answer{}, err
+		}
 		return r.details(req, v.Run, v.Card), nil
 	}
 	runs, err := r.Runs.List(ctx, engine.Query{Unended: true, Limit: maxRuns})
@@ -263,6 +267,19 @@ func (r *Router) status(ctx context.Context, req Request, ref string) (outbox.An
 		a.Hint = usage(req, verbHistory) + " lists what ran before."
 	}
 	return a, nil
+}
+
+// readable refuses what was found by a run of a restricted incident to whoever
+// does not work on that.
+func (r *Router) readable(ctx context.Context, req Request, run *engine.Run) error {
+	if run.Subject == "" || r.Incidents == nil {
+		return nil
+	}
+	i, err := r.Incidents.Load(ctx, run.Subject)
+	if err != nil {
+		return err
+	}
+	return r.Incidents.Admit(ctx, incidents.Act{ID: i.ID, Actor: req.Actor}, i, "read "+number(run))
 }
 
 // details say how a run stands, step by step.

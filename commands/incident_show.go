@@ -95,6 +95,9 @@ func (r *Router) cards(ctx context.Context, req Request, ref string) (Reply, err
 	if err != nil {
 		return Reply{}, err
 	}
+	if err := r.readable(ctx, req, v.Run); err != nil {
+		return Reply{}, err
+	}
 	a := r.details(req, v.Run, v.Card)
 	if r.Posted != nil {
 		if link := r.Posted(ctx, v.Run.Said()...); link != "" {

@@ -95,6 +95,16 @@ func TestRestrictedIncident(t *testing.T) {
 	}
 	h.seek(private, "UBEN", "Ask people by their names")
 
+	// What its runs find is read by those who work on it.
+	h.slash("ann", "/incident run INC-1 cache-fix window=5s")
+	h.seek(private, "UANN", "Cache troubleshooting on demo", "Is Redis well? — ")
+	if got := h.answer("dan", func() { h.slash("dan", "/runbook status R1") }); !strings.Contains(got, no) {
+		t.Errorf("dan reads of R1: %q", got)
+	}
+	if got := h.answer("ann", func() { h.slash("ann", "/runbook status R1") }); !strings.Contains(got, "Is Redis well? — ") {
+		t.Errorf("ann reads of R1: %q", got)
+	}
+
 	// What is merged into it does not say in public into what.
 	h.slash("ann", "/incident declare Jobs are late")
 	h.headline("INC-2", "Jobs are late")
