@@ -125,7 +125,7 @@ func (c *Clock) ring(now time.Time) Stage {
 			next = next.Add(c.Interval)
 		}
 	}
-	if !next.After(now) {
+	if next.Sub(now) < half {
 		next = now.Add(half)
 	}
 	c.Wake = next
