@@ -48,6 +48,7 @@ func Codes() []Code {
 		{Name: "RB223", Means: "a step that can change something has no timeout"},
 		{Name: "RB224", Means: "a connection cannot do what the step wants (needs the server's configuration)"},
 		{Name: "RB225", Means: "runbooks run each other more than 3 deep"},
+		{Name: "RB226", Means: "more than a look at an optional connection"},
 		{Name: "RB230", Means: "`watch` is incomplete, or beside `each`"},
 		{Name: "RB231", Means: "`watch` or `wait` takes longer than the run may"},
 		{Name: "RB301", Means: "an expression is wrong: syntax, unknown name or field, types"},

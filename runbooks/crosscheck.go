@@ -75,6 +75,12 @@ func (rb *Runbook) Locks() []string {
 	return list
 }
 
+// Optional reports whether the connection may be missing from an environment.
+// Steps that look at it are skipped there.
+func (rb *Runbook) Optional(connection string) bool {
+	return slices.ContainsFunc(rb.Uses, func(u Use) bool { return u.Optional && u.Name == connection })
+}
+
 // Step returns the step with the id, of any section, or nil.
 func (rb *Runbook) Step(id string) *Step {
 	for s := range rb.allSteps {

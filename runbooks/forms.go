@@ -60,7 +60,7 @@ var frontForm = mapForm(
 	key("estimate", durationForm, "how long it takes, as `10m`"),
 	key("verified", &Form{Type: DayForm}, "day of the last drill, as `2026-03-31`"),
 	key("roles", rolesForm, "who may run it and who reviews"),
-	key("uses", namesForm(oneOf(Kinds...)), "connections by name and kind: `{ cache: redis, api: http }`"),
+	key("uses", namesForm(oneOf(useKinds...)), "connections by name and kind: `{ cache: redis, api: http }`; with `?` after the kind, steps that look at it are skipped where an environment lacks it"),
 	key("params", paramsForm, "what a start is asked for"),
 	key("lock", bareList(textForm), "connections that no other locking run may use meanwhile; `name/*` is every resource of one"),
 	key("lock_wait", either(oneOf("refuse"), durationForm), "`refuse` (default), or how long to wait for the lock"),

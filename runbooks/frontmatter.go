@@ -165,11 +165,24 @@ func (p *parser) uses(n *node) {
 			p.problem(f.pos, "RB106", fmt.Sprintf("%q is no name for a connection", clip(f.key)), "")
 			continue
 		}
-		if kind := p.choice(f.value, "the kind of "+f.key, Kinds...); kind != "" {
-			p.rb.Uses = append(p.rb.Uses, Use{Name: f.key, Kind: kind, Pos: f.pos})
+		if kind := p.choice(f.value, "the kind of "+f.key, useKinds...); kind != "" {
+			kind, optional := strings.CutSuffix(kind, optionalMark)
+			p.rb.Uses = append(p.rb.Uses, Use{Name: f.key, Kind: kind, Optional: optional, Pos: f.pos})
 		}
 	}
 }
+
+// optionalMark follows the kind of a connection that a runbook can do without.
+const optionalMark = "?"
+
+// useKinds are what may stand in uses.
+var useKinds = func() []string {
+	list := slices.Clone(Kinds)
+	for _, kind := range Kinds {
+		list = append(list, kind+optionalMark)
+	}
+	return list
+}()
 
 // lock reads connections to lock: names of uses, or x/* for every resource of one.
 func (p *parser) lock(n *node) {
@@ -185,6 +198,10 @@ func (p *parser) lock(n *node) {
 		name, resource, _ := strings.Cut(s, "/")
 		if p.use(name) == nil {
 			p.problem(item.pos, "RB206", fmt.Sprintf("lock %q names no connection in uses", clip(s)), didYouMean(name, p.useNames()))
+			continue
+		}
+		if p.use(name).Optional {
+			p.problem(item.pos, "RB226", fmt.Sprintf("%s is optional, and is only looked at: there is nothing to lock", name), "leave it out of lock, or write its kind without ?")
 			continue
 		}
 		if strings.Contains(s, "/") && resource != "*" && !wordPattern.MatchString(resource) {

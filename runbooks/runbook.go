@@ -83,9 +83,10 @@ type Roles struct {
 
 // A Use is a connection that a runbook needs: its name and the kind it must be.
 type Use struct {
-	Name string
-	Kind string // redis, postgres, docker, http, prometheus, host
-	Pos  Pos
+	Name     string
+	Kind     string // redis, postgres, docker, http, prometheus, host
+	Optional bool   // where an environment lacks it, the steps that look at it are skipped
+	Pos      Pos
 }
 
 // A Param is a declared parameter.

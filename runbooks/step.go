@@ -39,6 +39,12 @@ func (c *checker) step(d *draft, f *flow) {
 	saved := map[string]*shape{}
 	if d.block != nil {
 		c.body(d, entry, result, inside, saved)
+		if c.rb.Optional(s.Target) {
+			skippable = true
+			if s.Effect > Read {
+				c.problem(d.block.get("do").pos, "RB226", fmt.Sprintf("%s is optional, and %s can change something there", s.Target, s.Do), "steps only look at what may be missing: write the kind of "+s.Target+" without ?")
+			}
+		}
 	}
 	if s.Each != nil {
 		result = listOf(result)
@@ -490,6 +496,8 @@ func (c *checker) readStep(n *node, what string) string {
 		c.problem(n.pos, "RB215", fmt.Sprintf("%s: step %s is not an earlier one", what, id), "")
 	case s.Action == nil || s.Effect != Read:
 		c.problem(n.pos, "RB215", fmt.Sprintf("%s: step %s does not only read", what, id), "")
+	case what == "verify" && c.rb.Optional(s.Target):
+		c.problem(n.pos, "RB215", fmt.Sprintf("verify: step %s cannot tell where there is no %s", id, s.Target), "let a step on a connection that is always there look")
 	default:
 		c.referred([]reference{{id, n.pos}})
 		return id

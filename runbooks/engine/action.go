@@ -78,6 +78,9 @@ func (w *worker) recheck(p *plan) (done, parked bool, err error) {
 	scope := w.scope()
 	for _, id := range p.step.Recheck {
 		check := w.rb.Step(id)
+		if w.without(check) != "" {
+			continue
+		}
 		a := w.checkedUnder(w.newest(p.step), id)
 		fresh := a == nil
 		if fresh {

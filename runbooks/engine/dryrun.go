@@ -146,7 +146,7 @@ func (w *worker) hazy(x *runbooks.Expr) bool { return w.onlyShown(x.Uses) != nil
 // onlyShown is a step of those that are used, which this dry run only showed.
 func (w *worker) onlyShown(used func(step string) bool) *runbooks.Step {
 	i := slices.IndexFunc(w.run.Attempts, func(a Attempt) bool {
-		return a.Purpose == ForStep && a.Status == runbooks.Skipped && a.Found != notNeeded && used(a.Step)
+		return a.Purpose == ForStep && a.Status == runbooks.Skipped && a.Found != notNeeded && used(a.Step) && w.without(w.rb.Step(a.Step)) == ""
 	})
 	if i < 0 {
 		return nil

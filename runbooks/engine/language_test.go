@@ -438,3 +438,79 @@ func TestLongWaitNeedsNoOwner(t *testing.T) {
 		t.Errorf("the wait did not survive the restart as it was:\n%s", describe(r))
 	}
 }
+
+// A step on an optional connection is skipped where an environment lacks it,
+// with the reason, also when it is to be looked at again; where the connection
+// is there, the step counts like any other.
+func TestOptionalConnection(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(doc("careful", step("1. Is the replica idle?", `
+id: idle
+do: redis.look
+target: replica
+expect: result.keys < 10
+`)+step("2. Wipe", `
+id: wipe
+do: redis.wipe
+target: cache
+with: { pattern: "a*" }
+confirm: { text: "Wipe, with ${{ steps.idle?.result?.keys ?? 'no data on' }} keys in the replica?" }
+recheck: [idle]
+`)), "{ cache: redis }", "{ cache: redis, replica: redis? }", 1)
+	for _, tt := range []struct {
+		name         string
+		there, busy  bool
+		state        engine.State
+		found, asked string
+		wiped        int
+	}{
+		{"missing", false, false, engine.Succeeded, "demo has no connection replica", "no data on keys", 1},
+		{"idle", true, false, engine.Succeeded, "5 keys", "with 5 keys", 1},
+		{"busy", true, true, engine.Failed, "1000 keys", "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, text)
+			if tt.there {
+				replica := newWorld()
+				if !tt.busy {
+					replica.keys = 5
+				}
+				b.envs[0].Targets["replica"] = runbooks.Target{Environment: "demo", Name: "replica", Kind: "redis", Conn: replica}
+			}
+			b.serve()
+			run := b.start("careful")
+			if tt.asked != "" {
+				ask := b.asked(run, engine.Confirm)
+				if !strings.Contains(ask.Card.Question, tt.asked) {
+					t.Errorf("it asks %q", ask.Card.Question)
+				}
+				b.vote(ask, ann, "confirm", typed("demo"))
+				b.vote(b.asked(run, engine.Review), ben, "approve")
+			}
+			r := b.ended(run, tt.state)
+			if got := r.Attempts[0]; got.Found != tt.found || (got.Status == runbooks.Skipped) == tt.there {
+				t.Errorf("the look is %s: %q", got.Status, got.Found)
+			}
+			if wiped, _, _ := b.world.counts(); wiped != tt.wiped {
+				t.Errorf("wiped %d times, want %d", wiped, tt.wiped)
+			}
+		})
+	}
+	t.Run("dry run", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, text)
+		b.serve()
+		run, err := b.engine.Start(t.Context(), engine.StartRequest{Runbook: "careful", Environment: "demo", Actor: ann, DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := b.ended(run, engine.Succeeded)
+		if got := r.Attempts[0]; got.Found != "demo has no connection replica" {
+			t.Errorf("the look is %s: %q", got.Status, got.Found)
+		}
+		if strings.Contains(r.Attempts[1].Found, "unknown") {
+			t.Errorf("the act is %q", r.Attempts[1].Found)
+		}
+	})
+}

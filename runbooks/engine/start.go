@@ -248,6 +248,9 @@ func (s *settings) choose(rb *runbooks.Runbook, wanted string) (*Environment, er
 func runnable(rb *runbooks.Runbook, env *Environment) error {
 	for _, use := range rb.Uses {
 		t, ok := env.Targets[use.Name]
+		if !ok && use.Optional {
+			continue
+		}
 		if !ok {
 			return fault.New(fault.Invalid, "%s needs a %s connection named %q, which %s does not have.", rb.Slug, use.Kind, use.Name, env.Name)
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -73,9 +74,13 @@ func (w *worker) current(step *runbooks.Step) *Attempt {
 // notNeeded is why a step is skipped whose condition is false.
 const notNeeded = "not needed"
 
-// unneeded evaluates `when`, the group's and the step's own, and skips the
-// step if it is false.
+// unneeded skips the step if the environment lacks its optional connection, or
+// if `when`, the group's or the step's own, is false.
 func (w *worker) unneeded(step *runbooks.Step) (skip, parked bool, err error) {
+	if why := w.without(step); why != "" {
+		w.skip(step, why)
+		return true, false, nil
+	}
 	for _, cond := range []*runbooks.Expr{groupWhen(step), step.When} {
 		if cond == nil {
 			continue
@@ -95,6 +100,15 @@ func (w *worker) unneeded(step *runbooks.Step) (skip, parked bool, err error) {
 		}
 	}
 	return false, false, nil
+}
+
+// without is why a step is skipped whose connection is optional and not there;
+// "" if it is, or has to be.
+func (w *worker) without(step *runbooks.Step) string {
+	if _, ok := w.env.Targets[step.Target]; ok || !w.rb.Optional(step.Target) {
+		return ""
+	}
+	return fmt.Sprintf("%s has no connection %s", w.env.Name, step.Target)
 }
 
 func groupWhen(step *runbooks.Step) *runbooks.Expr {

@@ -198,12 +198,14 @@ func part(rb *runbooks.Runbook, section runbooks.Section, when string, steps []*
 }
 
 func node(rb *runbooks.Runbook, s *runbooks.Step) Node {
-	n := Node{ID: s.ID, Title: s.Title, Effect: s.Effect, Does: does(s), Loop: loops(s), Gates: gates(rb, s), Next: s.When != nil}
+	n := Node{ID: s.ID, Title: s.Title, Effect: s.Effect, Does: does(s), Loop: loops(s), Gates: gates(rb, s), Next: s.When != nil || rb.Optional(s.Target)}
 	if s.Group != nil {
 		n.Group = s.Group.Title
 	}
 	if s.When != nil {
 		n.Only = s.When.String()
+	} else if rb.Optional(s.Target) {
+		n.Only = "there is a connection " + s.Target
 	}
 	names := make([]string, 0, len(s.With))
 	for name := range s.With {

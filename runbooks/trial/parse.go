@@ -124,7 +124,7 @@ func (r *reader) testCase(n runbooks.Node, base *Case) *Case {
 		return nil
 	}
 	c := &Case{
-		Pos: n.Pos(), params: maps.Clone(base.params), paramsAt: maps.Clone(base.paramsAt), environment: base.environment, critical: base.critical,
+		Pos: n.Pos(), params: maps.Clone(base.params), paramsAt: maps.Clone(base.paramsAt), environment: base.environment, critical: base.critical, without: base.without,
 		scripts: maps.Clone(base.scripts), answers: maps.Clone(base.answers), earlier: maps.Clone(base.earlier),
 	}
 	if name, ok := fields["name"]; ok {
@@ -252,16 +252,35 @@ func (r *reader) params(n runbooks.Node, into map[string]string) {
 
 func (r *reader) environment(n runbooks.Node, c *Case) {
 	if !n.IsMap() {
-		c.environment, c.critical = r.text(n, "environment"), false
+		c.environment, c.critical, c.without = r.text(n, "environment"), false, nil
 		return
 	}
-	fields := r.keys(n, "environment", "name", "critical")
+	fields := r.keys(n, "environment", "name", "critical", "without")
 	if f, ok := fields["name"]; ok {
 		c.environment = r.text(f.Value, "name")
 	}
 	if f, ok := fields["critical"]; ok {
 		c.critical = r.bool(f.Value, "critical")
 	}
+	if f, ok := fields["without"]; ok {
+		c.without = r.without(f.Value)
+	}
+}
+
+// without reads the optional connections that an environment lacks.
+func (r *reader) without(n runbooks.Node) (names []string) {
+	if !n.IsList() {
+		r.problem(n.Pos(), codeForm, "", "without must be a list of optional connections, not %s", n.Describe())
+		return nil
+	}
+	for _, item := range n.Items() {
+		name := r.text(item, "a connection")
+		if name != "" && !r.rb.Optional(name) {
+			r.problem(item.Pos(), codeUnfit, "", "%s uses no optional connection %s", r.rb.Slug, name)
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // text reads a scalar as text.

@@ -91,9 +91,33 @@ func (r *reader) fill(v reflect.Value, n runbooks.Node, what string) {
 			unfit("true or false")
 		}
 		v.SetBool(b)
+	case reflect.Interface:
+		if x := free(n); x != nil {
+			v.Set(reflect.ValueOf(x))
+		}
 	default:
 		number(v, n, unfit)
 	}
+}
+
+// free is a value of which the action does not say the type, such as the cell
+// of a row: as YAML has it.
+func free(n runbooks.Node) any {
+	switch {
+	case n.IsMap():
+		m := make(map[string]any, len(n.Fields()))
+		for _, f := range n.Fields() {
+			m[f.Key] = free(f.Value)
+		}
+		return m
+	case n.IsList():
+		list := make([]any, len(n.Items()))
+		for i, item := range n.Items() {
+			list[i] = free(item)
+		}
+		return list
+	}
+	return n.Scalar()
 }
 
 // number writes an int or a float.

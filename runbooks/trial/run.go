@@ -101,13 +101,17 @@ func policy(lib *runbooks.Library, rb *runbooks.Runbook) access.Policy {
 	return p
 }
 
-// targets are stand-ins for all connections that the runbooks use.
-func targets(lib *runbooks.Library, rb *runbooks.Runbook, environment string) map[string]runbooks.Target {
+// targets are stand-ins for all connections that the runbooks use and the case
+// has.
+func targets(lib *runbooks.Library, rb *runbooks.Runbook, c *Case) map[string]runbooks.Target {
 	out := map[string]runbooks.Target{}
 	for _, rb := range append(lib.All(), rb) { // the runbook's own kinds win
 		for _, use := range rb.Uses {
-			out[use.Name] = runbooks.Target{Environment: environment, Name: use.Name, Kind: use.Kind, Conn: connection{use.Name}}
+			out[use.Name] = runbooks.Target{Environment: c.environment, Name: use.Name, Kind: use.Kind, Conn: connection{use.Name}}
 		}
+	}
+	for _, name := range c.without {
+		delete(out, name)
 	}
 	return out
 }
@@ -140,7 +144,7 @@ func (s *Suite) run(ctx context.Context, c *Case, o Options, runs engine.Store) 
 	poke := make(chan struct{}, 1)
 	e := engine.New(engine.Options{
 		Store: &clocked{Store: runs, clock: at, started: map[string]time.Time{}}, Library: o.Library, Catalog: catalog,
-		Environments: []engine.Environment{{Name: c.environment, Critical: c.critical, Targets: targets(o.Library, s.Runbook, c.environment), Secrets: secrets(o.Library, s.Runbook)}},
+		Environments: []engine.Environment{{Name: c.environment, Critical: c.critical, Targets: targets(o.Library, s.Runbook, c), Secrets: secrets(o.Library, s.Runbook)}},
 		People:       everybody{}, Policy: policy(o.Library, s.Runbook),
 		Earlier: func(_ context.Context, run *engine.Run, step, name string) (any, error) {
 			return c.earlier[key(run.Runbook, step)+"."+name], nil

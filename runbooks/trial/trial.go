@@ -43,6 +43,7 @@ type Case struct {
 	paramsAt    map[string]runbooks.Pos
 	environment string
 	critical    bool
+	without     []string             // optional connections that are missing
 	scripts     map[string]*script   // by key
 	answers     map[string][]*answer // by key, in order
 	earlier     map[string]any       // what the run before saved, by key of the step and name
