@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"opsbot/internal/patient/api"
 	"opsbot/internal/patient/compose"
 	"opsbot/internal/patient/traffic"
 	"opsbot/runbooks/engine"
@@ -126,7 +127,7 @@ func TestBlueGreenInContainers(t *testing.T) {
 		if err := <-sick; err != nil {
 			t.Fatal(err)
 		}
-		r.check(t, wants{state: engine.Failed, verdict: "fail", asked: []string{"green", "switch"},
+		r.check(t, wants{state: engine.Failed, verdict: "fail", asked: []string{"schema", "green", "switch"},
 			marks: map[string]string{"switch": "pass", "watch": "fail", "back_switch": "pass", "back_drop": "pass"}, report: []string{"Taken back"}})
 		asBefore(t)
 		c := load.Stop()
@@ -134,6 +135,15 @@ func TestBlueGreenInContainers(t *testing.T) {
 			t.Errorf("the load counted %+v; want green's own errors and no other", c)
 		}
 		t.Logf("the load: %+v", c)
+	})
+	t.Run("green moves the schema", func(t *testing.T) {
+		r := w.visit(t).run(line(good), replies{"green": {{before: func() {
+			w.sql(t, "UPDATE alembic_version SET version_num = 'moved'")
+		}}}})
+		w.sql(t, "UPDATE alembic_version SET version_num = '"+api.Head+"'")
+		r.check(t, wants{state: engine.Failed, asked: []string{"schema", "green", "back_drop"}, marks: map[string]string{"head_green": "fail", "switch": "skipped"},
+			outcome: "green has moved the schema from " + api.Head + " to moved"})
+		asBefore(t)
 	})
 	t.Run("good", func(t *testing.T) {
 		load := w.body.Load(traffic.Options{Fresh: true, Pace: 20 * time.Millisecond})
@@ -147,7 +157,8 @@ func TestBlueGreenInContainers(t *testing.T) {
 		if err := <-busy; err != nil {
 			t.Error(err)
 		}
-		r.check(t, wants{state: engine.Succeeded, verdict: "pass", asked: []string{"green", "switch", "stop_blue", "env"},
+		// Blue is not on record: nobody can tell which schema it was made for.
+		r.check(t, wants{state: engine.Succeeded, verdict: "warn", asked: []string{"schema", "green", "switch", "stop_blue", "env"},
 			marks: map[string]string{"switch": "pass", "watch": "pass", "drain": "pass", "stop_blue": "pass", "record": "pass"}, report: []string{"✓ blue drained, ✓ blue stopped", "on record as D1"}})
 		if got := r.found("drain"); !strings.Contains(got, "http_requests_in_progress 0") {
 			t.Errorf("the drain ends with %q", got)
@@ -294,7 +305,7 @@ func TestTwoDeploymentsInContainers(t *testing.T) {
 	defer load.Stop()
 	v := w.visit(t)
 	r := v.run(line(first), replies{"env": {tells(first)}})
-	r.check(t, wants{state: engine.Succeeded, verdict: "pass", asked: []string{"green", "switch", "stop_blue", "env"}})
+	r.check(t, wants{state: engine.Succeeded, asked: []string{"schema", "green", "switch", "stop_blue", "env"}})
 	green := w.greens(t)
 	if len(green) != 1 {
 		t.Fatalf("green is %s", green)
@@ -336,6 +347,14 @@ func TestTwoDeploymentsInContainers(t *testing.T) {
 	}
 	if _, out, _ := v.opsbot("", "deployments", "list", "--output", "json"); !strings.Contains(out, "blue again") {
 		t.Errorf("on record is %s", out)
+	}
+
+	// A schema that has moved since is not taken for granted.
+	w.sql(t, "UPDATE alembic_version SET version_num = 'newer'")
+	r = v.run(line(second), replies{"schema": {{choice: "stop"}}})
+	r.check(t, wants{state: engine.Canceled, asked: []string{"schema"}, marks: map[string]string{"head": "warn", "green": "skipped"}})
+	if said := r.found("head"); !strings.Contains(said, "when blue was put into service it was "+api.Head) {
+		t.Errorf("of the schema it says %q", said)
 	}
 	c := load.Stop()
 	if c.Failed > 0 || c.Versions["2.0.0"] == 0 || c.Versions["2.1.0"] == 0 || c.Versions["2.2.0"] == 0 {

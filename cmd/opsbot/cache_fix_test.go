@@ -131,6 +131,23 @@ func TestCacheFixFaultsInContainers(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("the database is busy", func(t *testing.T) {
+		fill(t, 2000, "prod_recon:stale:")
+		w.fault(t, "reads=300")
+		db := w.containers(t, "db")[0]
+		for range 12 {
+			w.docker(t, "exec", "-d", db, "/usr/lib/postgresql/15/bin/psql", "-U", "postgres", "-d", "bot_production", "-c", "SELECT 'busy', pg_sleep(300)")
+		}
+		const busy = "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
+		poll(t, "the database is busy", func() bool { return w.sql(t, "SELECT count(*) "+busy) == "12" })
+		r := v.run(line, nil)
+		w.sql(t, "SELECT pg_terminate_backend(pid) "+busy)
+		r.check(t, wants{state: engine.Failed, asked: []string{}, offers: []string{"database-troubleshooting"}, marks: map[string]string{"backend": "pass", "busy": "fail", "clear": "skipped"}})
+		if n := matching(t, "prod_recon:stale:*"); n != 2000 {
+			t.Errorf("%d of 2000 keys are left", n)
+		}
+		w.fault(t, "")
+	})
 	t.Run("the database is down", func(t *testing.T) {
 		fill(t, 2000, "prod_recon:stale:")
 		w.fault(t, "reads=300")
