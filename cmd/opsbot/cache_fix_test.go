@@ -140,7 +140,7 @@ func TestCacheFixFaultsInContainers(t *testing.T) {
 		}
 		const busy = "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"
 		poll(t, "the database is busy", func() bool { return w.sql(t, "SELECT count(*) "+busy) == "12" })
-		r := v.run(line, nil)
+		r := w.visit(t).run(line, nil) // a bot that has not offered anything yet
 		w.sql(t, "SELECT pg_terminate_backend(pid) "+busy)
 		r.check(t, wants{state: engine.Failed, asked: []string{}, offers: []string{"database-troubleshooting"}, marks: map[string]string{"backend": "pass", "busy": "fail", "clear": "skipped"}})
 		if n := matching(t, "prod_recon:stale:*"); n != 2000 {
