@@ -66,6 +66,7 @@ type reading struct {
 	started *float64           // Unix time; nil: it does not say
 	counts  map[string]float64 // requests by status; nil: it has no such counter
 	gauges  map[string]float64
+	times   histogram // nil: it has none, or two that do not go together
 }
 
 // read picks what a call wants to know.
@@ -81,6 +82,14 @@ func (a *ScrapeArgs) read(families map[string]*dto.MetricFamily) reading {
 		for _, s := range f.Metric {
 			if v, ok := valueOf(s); ok && v >= 0 && a.matches(s) {
 				r.counts[a.statusOf(s)] += v
+			}
+		}
+	}
+	if f := families[a.Histogram]; f != nil {
+		for _, s := range f.Metric {
+			if s.Histogram != nil && a.matches(s) && !r.times.add(s.Histogram) {
+				r.times = nil
+				break
 			}
 		}
 	}

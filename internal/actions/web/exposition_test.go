@@ -54,6 +54,8 @@ func TestReading(t *testing.T) {
 		{"Histogram", ScrapeArgs{Counter: "http_request_duration_seconds", Status: "status"}, reading{counts: map[string]float64{"none": 9}}},
 		{"Untyped", ScrapeArgs{Counter: "bare", Status: "status"}, reading{counts: map[string]float64{"none": 12}}},
 		{"NotANumber", ScrapeArgs{Counter: "odd", Status: "status"}, reading{counts: map[string]float64{}}},
+		{"Times", ScrapeArgs{Counter: "x", Histogram: "http_request_duration_seconds"}, reading{times: histogram{0.1: 7, math.Inf(1): 9}}},
+		{"NoTimes", ScrapeArgs{Counter: "x", Histogram: "bare"}, reading{}},
 		{"Gauges", ScrapeArgs{Counter: "x", Gauges: []string{"http_requests_in_progress", "nothing", "odd"}}, reading{gauges: map[string]float64{"http_requests_in_progress": 4}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,6 +73,7 @@ func TestReading(t *testing.T) {
 
 func FuzzParseMetrics(f *testing.F) {
 	f.Add(exposition)
+	f.Add("# TYPE a histogram\na_bucket{le=\"-1\"} 3\na_bucket{le=\"+Inf\"} 2\na_count 9\n")
 	f.Add("a{b=\"c\"} +Inf\n")
 	f.Add("{\"ü.é\",status=\"500\"} 1\n")
 	f.Add("# TYPE a counter\na -1 1\n# EOF\n")
@@ -79,8 +82,11 @@ func FuzzParseMetrics(f *testing.F) {
 		if err != nil {
 			return
 		}
-		args := ScrapeArgs{Counter: "a", Status: "status", Gauges: []string{"a"}}
+		args := ScrapeArgs{Counter: "a", Status: "status", Gauges: []string{"a"}, Histogram: "a"}
 		r := args.read(families)
+		if p95 := r.times.quantile(0.95); p95 != nil && math.IsNaN(*p95) {
+			t.Errorf("%q: 95 %% take NaN", text)
+		}
 		for status, n := range r.counts {
 			if status == "" || n < 0 || math.IsInf(n, 0) && len(r.counts) == 1 && len(families["a"].Metric) == 1 {
 				t.Errorf("%q: %q counts %v", text, status, n)
@@ -104,16 +110,16 @@ func TestSince(t *testing.T) {
 		err   error
 	}{
 		// The total is 10 % of errors since the start, the window has 38 %.
-		{"Window", reading{at(1), counts(900, 100), nil}, reading{at(1), counts(962, 138), nil}, counts(62, 38), false, nil},
-		{"Nothing", reading{at(1), counts(900, 100), nil}, reading{at(1), counts(900, 100), nil}, counts(0, 0), false, nil},
-		{"NewSeries", reading{at(1), map[string]float64{"200": 5}, nil}, reading{at(1), counts(7, 3), nil}, counts(2, 3), false, nil},
-		{"NewFamily", reading{at(1), nil, nil}, reading{at(1), counts(7, 3), nil}, counts(7, 3), false, nil},
-		{"NoFamily", reading{at(1), nil, nil}, reading{at(1), nil, nil}, nil, false, nil},
-		{"Restarted", reading{at(1), counts(612, 0), nil}, reading{at(2), counts(700, 1), nil}, counts(700, 1), true, nil},
-		{"Fell", reading{nil, counts(612, 5), nil}, reading{nil, counts(0, 5), nil}, counts(0, 5), true, nil},
-		{"SeriesWent", reading{at(1), counts(612, 5), nil}, reading{at(1), map[string]float64{"200": 700}, nil}, map[string]float64{"200": 88}, true, nil},
-		{"OneFell", reading{at(1), counts(612, 5), nil}, reading{at(1), counts(700, 2), nil}, counts(88, 2), true, nil},
-		{"OtherProcess", reading{at(2), counts(1, 1), nil}, reading{at(1), counts(9, 9), nil}, nil, false, errOtherProcess},
+		{"Window", reading{at(1), counts(900, 100), nil, nil}, reading{at(1), counts(962, 138), nil, nil}, counts(62, 38), false, nil},
+		{"Nothing", reading{at(1), counts(900, 100), nil, nil}, reading{at(1), counts(900, 100), nil, nil}, counts(0, 0), false, nil},
+		{"NewSeries", reading{at(1), map[string]float64{"200": 5}, nil, nil}, reading{at(1), counts(7, 3), nil, nil}, counts(2, 3), false, nil},
+		{"NewFamily", reading{at(1), nil, nil, nil}, reading{at(1), counts(7, 3), nil, nil}, counts(7, 3), false, nil},
+		{"NoFamily", reading{at(1), nil, nil, nil}, reading{at(1), nil, nil, nil}, nil, false, nil},
+		{"Restarted", reading{at(1), counts(612, 0), nil, nil}, reading{at(2), counts(700, 1), nil, nil}, counts(700, 1), true, nil},
+		{"Fell", reading{nil, counts(612, 5), nil, nil}, reading{nil, counts(0, 5), nil, nil}, counts(0, 5), true, nil},
+		{"SeriesWent", reading{at(1), counts(612, 5), nil, nil}, reading{at(1), map[string]float64{"200": 700}, nil, nil}, map[string]float64{"200": 88}, true, nil},
+		{"OneFell", reading{at(1), counts(612, 5), nil, nil}, reading{at(1), counts(700, 2), nil, nil}, counts(88, 2), true, nil},
+		{"OtherProcess", reading{at(2), counts(1, 1), nil, nil}, reading{at(1), counts(9, 9), nil, nil}, nil, false, errOtherProcess},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

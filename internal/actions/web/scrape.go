@@ -20,12 +20,13 @@ type scrape struct{}
 
 // ScrapeArgs are the arguments of metrics.scrape.
 type ScrapeArgs struct {
-	Interval time.Duration     `arg:"interval" default:"15s" min:"1s" max:"120s" help:"between the two looks"`
-	Counter  string            `arg:"counter" default:"http_requests_total" pattern:"^[a-zA-Z_:][a-zA-Z0-9_:]*$" help:"counter of requests"`
-	Status   string            `arg:"status" default:"status" help:"its label with the status"`
-	Match    map[string]string `arg:"match" help:"labels that series of the counter must have"`
-	Gauges   []string          `arg:"gauges" help:"other metrics, read at the end and added up"`
-	Color    string            `arg:"color" values:"blue|green" help:"only the replicas of this color, of those that scrape_service finds; without one, all addresses"`
+	Interval  time.Duration     `arg:"interval" default:"15s" min:"1s" max:"120s" help:"between the two looks"`
+	Counter   string            `arg:"counter" default:"http_requests_total" pattern:"^[a-zA-Z_:][a-zA-Z0-9_:]*$" help:"counter of requests"`
+	Status    string            `arg:"status" default:"status" help:"its label with the status"`
+	Histogram string            `arg:"histogram" default:"http_request_duration_seconds" pattern:"^[a-zA-Z_:][a-zA-Z0-9_:]*$" help:"histogram of the seconds that requests took"`
+	Match     map[string]string `arg:"match" help:"labels that series of the counter and of the histogram must have"`
+	Gauges    []string          `arg:"gauges" help:"other metrics, read at the end and added up"`
+	Color     string            `arg:"color" values:"blue|green" help:"only the replicas of this color, of those that scrape_service finds; without one, all addresses"`
 }
 
 // A Scrape is the result of metrics.scrape.
@@ -33,6 +34,7 @@ type Scrape struct {
 	Requests *float64           `json:"requests" help:"in the interval, of all replicas; no data if no replica has the counter"`
 	Rate     map[string]float64 `json:"rate" help:"requests per second by status"`
 	Ratio5xx *float64           `json:"ratio_5xx" help:"5xx by requests; no data without requests"`
+	P95      *float64           `json:"p95" help:"milliseconds that 95 of 100 requests took at most, by the histogram of all replicas; at least its last bound; no data without requests or histogram"`
 	Dominant string             `json:"dominant" help:"the most frequent status from 400 on; empty: none"`
 	Reset    bool               `json:"reset" help:"a replica restarted meanwhile: what it counted before is missing"`
 	Gauges   map[string]float64 `json:"gauges" help:"sums over the replicas; one that no replica has is missing"`
@@ -61,6 +63,9 @@ func (r Scrape) Found() string {
 		text = fmt.Sprintf("%.0f requests without a status", *r.Requests)
 	default:
 		text = fmt.Sprintf("%.1f %% 5xx of %.0f requests", 100**r.Ratio5xx, *r.Requests)
+	}
+	if r.P95 != nil {
+		text += fmt.Sprintf(", p95 %.0f ms", *r.P95)
 	}
 	if r.Dominant != "" {
 		text += ", mostly " + r.Dominant
@@ -163,7 +168,8 @@ func (m *Metrics) look(ctx context.Context, targets []target, args *ScrapeArgs) 
 func compare(targets []target, first, second []look) Scrape {
 	r := Scrape{Rate: map[string]float64{}, Gauges: map[string]float64{}, Replicas: []Replica{}, Missing: []string{}}
 	total := map[string]float64{}
-	known := false
+	var times histogram
+	known, alike := false, true
 	for i, t := range targets {
 		a, b := first[i], second[i]
 		p := Replica{Address: t.name}
@@ -192,6 +198,13 @@ func compare(targets []target, first, second []look) Scrape {
 			}
 			p.Requests, p.Ratio5xx = share(counts)
 			p.Reset, r.Reset = reset, r.Reset || reset
+			took := b.times
+			if !reset {
+				took = took.since(a.times)
+			}
+			if took != nil && !times.merge(took) {
+				alike = false
+			}
 		}
 		if p.Problem != "" {
 			r.Missing = append(r.Missing, p.Address)
@@ -200,6 +213,10 @@ func compare(targets []target, first, second []look) Scrape {
 	}
 	if known {
 		r.Requests, r.Ratio5xx = share(total)
+	}
+	if p95 := times.quantile(0.95); alike && p95 != nil {
+		ms := *p95 * 1000
+		r.P95 = &ms
 	}
 	for _, status := range slices.Sorted(maps.Keys(total)) {
 		if class(status) >= 4 && total[status] > total[r.Dominant] {
