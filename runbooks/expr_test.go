@@ -364,7 +364,7 @@ func TestTemplates(t *testing.T) {
 		t.Errorf("a lone ${{ }} keeps its type: error %v (-want +got):\n%s", err, diff)
 	}
 	text, err := clear.Confirm.Text.Text(scope, nil)
-	if text != "Remove up to 400 of 500 keys?" || err != nil {
+	if text != "Remove up to 400 of 500 keys? How busy the database is, opsbot cannot see here." || err != nil {
 		t.Errorf("Text() = %q, %v", text, err)
 	}
 	report, err := rb.Report.Text(scope, nil)

@@ -140,6 +140,7 @@ var watchForm = mapForm(
 	key("for", filledDuration, "how long at most").must(),
 	key("until", conditionForm, "what must hold").must(),
 	key("hold", whole(1, 100), "how many polls in a row; 1 unless given"),
+	key("give_up", whole(1, 100), "after so many polls in a row that failed; only when the time is up unless given"),
 )
 
 var eachForm = mapForm(

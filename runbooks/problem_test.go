@@ -163,7 +163,7 @@ func TestParseIsWhole(t *testing.T) {
 		Recheck, By                                           []string
 	}
 	got := summary{clear.Title, rb.File, clear.Do, clear.Confirm.Type.String(), clear.Review.Within.String(), clear.Timeout.String(), clear.OnCrash.Word, clear.Recheck, clear.Review.By}
-	want := summary{"4. Clear our keys", "cache-fix.md", "redis.flush", "${{ run.environment }}", "15m0s", "5m0s", "ask", []string{"before", "keys", "backend"}, []string{"sre"}}
+	want := summary{"4. Clear our keys", "cache-fix.md", "redis.flush", "${{ run.environment }}", "15m0s", "5m0s", "ask", []string{"before", "keys", "backend", "busy"}, []string{"sre"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clear (-want +got):\n%s", diff)
 	}

@@ -221,10 +221,11 @@ type Saved struct {
 
 // A Watch polls a step until a condition holds.
 type Watch struct {
-	Every *Value // duration
-	For   *Value // duration
-	Until *Expr
-	Hold  int // true polls in a row; at least 1
+	Every  *Value // duration
+	For    *Value // duration
+	Until  *Expr
+	Hold   int // true polls in a row; at least 1
+	GiveUp int // failed polls in a row after which it ends; 0: only with For
 }
 
 // A Retry repeats a failed attempt.

@@ -341,6 +341,8 @@ func (c *checker) watch(n *node, in *names) *Watch {
 			w.Until = c.condition(f.value, in)
 		case "hold":
 			w.Hold = c.integer(f.value, "hold", 1, 100)
+		case "give_up":
+			w.GiveUp = c.integer(f.value, "give_up", 1, 100)
 		}
 	})
 	if !ok {

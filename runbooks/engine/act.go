@@ -198,7 +198,7 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 	}
 	var last outcome
 	var prev any
-	held, shown := 0, w.e.now()
+	held, failures, shown := 0, 0, w.e.now()
 	for n := 1; ; n++ {
 		next := w.e.now().Add(every)
 		value, o, err := w.try(ctx, p, it, out)
@@ -206,7 +206,10 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 		s.Result, s.Prev, s.N, s.Vars = value, prev, n, it.vars
 		switch {
 		case err != nil:
-			last, held = w.broke(ctx, o, a, err), 0
+			last, held, failures = w.broke(ctx, o, a, err), 0, failures+1
+			if failures == watch.GiveUp {
+				return last
+			}
 			if k := fault.KindOf(err); ctx.Err() != nil || k == fault.Invalid || k == fault.Forbidden {
 				return last
 			}
@@ -216,7 +219,7 @@ func (w *worker) watch(ctx context.Context, p *plan, it item, a Attempt, out io.
 				o.Status, o.Fault, o.Final = runbooks.Fail, "could not evaluate "+watch.Until.String()+": "+err.Error(), true
 				return o
 			}
-			last, prev = o, value
+			last, prev, failures = o, value, 0
 			last.Found = found(p.step, value)
 			if yes && known {
 				held++

@@ -117,6 +117,24 @@ func TestWatch(t *testing.T) {
 			t.Errorf("outcome %q", r.Outcome)
 		}
 	})
+	t.Run("gives up", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, strings.Replace(watching("2m"), "hold: 2", "hold: 2, give_up: 3", 1))
+		b.world.onLook = func(n int) {
+			b.world.set(func(w *world) {
+				w.down = fault.New(fault.Unavailable, "Redis does not answer.")
+				if n == 3 {
+					w.down = nil // two failures in a row are not three
+				}
+			})
+		}
+		b.serve()
+		r := b.ended(b.start("watching"), engine.Failed)
+		wantStatus(t, r, "look=fail")
+		if _, _, looked := b.world.counts(); looked != 6 || !strings.Contains(r.Outcome, "Redis does not answer.") {
+			t.Errorf("%d polls, want 6; outcome %q", looked, r.Outcome)
+		}
+	})
 	t.Run("survives a lost system", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t, watching("2m"))

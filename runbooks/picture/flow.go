@@ -267,6 +267,12 @@ func loops(s *runbooks.Step) []string {
 		if w.Hold > 1 {
 			text += fmt.Sprintf(", %d times in a row", w.Hold)
 		}
+		switch {
+		case w.GiveUp == 1:
+			text += "; a failed look ends it"
+		case w.GiveUp > 1:
+			text += fmt.Sprintf("; %d failed looks in a row end it", w.GiveUp)
+		}
 		list = append(list, text)
 	}
 	if r := s.Retry; r != nil {
