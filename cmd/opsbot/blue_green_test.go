@@ -121,7 +121,7 @@ func TestBlueGreenInContainers(t *testing.T) {
 		defer load.Stop()
 		sick := make(chan error, 1)
 		stop := make(chan struct{})
-		go func() { sick <- w.sickenGreen(stop) }()
+		go func() { sick <- w.sickenGreen("err=30", stop) }()
 		defer close(stop)
 		r := w.visit(t).run(line(good), nil)
 		if err := <-sick; err != nil {
@@ -135,6 +135,24 @@ func TestBlueGreenInContainers(t *testing.T) {
 			t.Errorf("the load counted %+v; want green's own errors and no other", c)
 		}
 		t.Logf("the load: %+v", c)
+	})
+	t.Run("slow after the switch", func(t *testing.T) {
+		load := w.body.Load(traffic.Options{Pace: 25 * time.Millisecond})
+		defer load.Stop()
+		sick := make(chan error, 1)
+		stop := make(chan struct{})
+		go func() { sick <- w.sickenGreen("slow=1s", stop) }()
+		defer close(stop)
+		r := w.visit(t).run(strings.Replace(line(good), "p95_fail=10000", "p95_fail=500", 1), nil)
+		if err := <-sick; err != nil {
+			t.Fatal(err)
+		}
+		r.check(t, wants{state: engine.Failed, asked: []string{"schema", "green", "switch"},
+			marks: map[string]string{"switch": "pass", "watch": "fail", "back_switch": "pass", "back_drop": "pass"}, outcome: "95 of 100 requests take up to"})
+		asBefore(t)
+		if c := load.Stop(); c.Failed > 0 || c.Versions["2.1.0"] == 0 {
+			t.Errorf("the load counted %+v", c)
+		}
 	})
 	t.Run("green moves the schema", func(t *testing.T) {
 		r := w.visit(t).run(line(good), replies{"green": {{before: func() {
@@ -182,13 +200,13 @@ func TestBlueGreenInContainers(t *testing.T) {
 	})
 }
 
-// sickenGreen waits until nginx sends to green, and gives it errors then.
-func (w *ward) sickenGreen(stop <-chan struct{}) error {
+// sickenGreen waits until nginx sends to green, and gives it a fault then.
+func (w *ward) sickenGreen(fault string, stop <-chan struct{}) error {
 	if moved, err := w.moved(stop); err != nil || !moved {
 		return err
 	}
 	// Not before the proof, which only asks for health.
-	return w.faultGreen("err=30")
+	return w.faultGreen(fault)
 }
 
 // moved waits until nginx sends to green; false: stop came first.

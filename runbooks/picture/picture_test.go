@@ -32,6 +32,10 @@ func (a action) Run(context.Context, runbooks.Call, io.Writer) (any, error) {
 }
 
 type (
+	activity struct {
+		Active int    `json:"active"`
+		Cause  string `json:"cause"`
+	}
 	service struct {
 		Service string `arg:"service" required:"true"`
 	}
@@ -82,6 +86,7 @@ func parse(t *testing.T, file string, changes ...func(string) string) *runbooks.
 	actions := []runbooks.Action{}
 	for _, s := range []runbooks.Spec{
 		{Name: "postgres.ping", Result: ping{}},
+		{Name: "postgres.activity", Result: activity{}},
 		{Name: "postgres.dump", Effect: runbooks.Change, Timeout: time.Minute},
 		{Name: "docker.logs", Args: logs{}, Result: lines{}},
 		{Name: "docker.restart", Effect: runbooks.Change, Args: restart{}},
