@@ -80,6 +80,24 @@ type Limited interface {
 	Lacks(action string) error
 }
 
+// A Folder is a connection that knows files of its machine. A parameter of type
+// file is looked for there when a run starts.
+type Folder interface {
+	// Newest is the file that was changed last, of those that fit the pattern: of
+	// a whole path if there is a / in it, else of a name. The error is a
+	// *fault.Error, of kind NotFound if there is none.
+	Newest(pattern string) (File, error)
+	// Named is the one of them with the whole path, or the name. Of two with the
+	// same name none is meant.
+	Named(pattern, name string) (File, error)
+}
+
+// A File is one that a Folder knows.
+type File struct {
+	Path     string
+	Modified time.Time
+}
+
 // An Examiner is a connection that can look at itself in more detail than its
 // identity: versions, privileges, what it needs on this machine.
 type Examiner interface {

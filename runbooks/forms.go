@@ -264,7 +264,7 @@ var paramForm = mapForm(
 	key("values", listForm(textForm), "the words to choose from"),
 	key("of", oneOf(paramTypes[:len(paramTypes)-1]...), "type of a list's elements; `string` unless given"),
 	key("from", textForm, "pattern of file names"),
-	key("max_age", durationForm, "how old a file may be; a start does not look at it, `file.latest_backup` does"),
+	key("max_age", durationForm, "how old a file may be when a run starts; needs a connection of kind `host`"),
 )
 
 func number(f float64) *float64 { return &f }

@@ -42,7 +42,7 @@ func (p *parser) front(n *node) {
 	rb.Severity = Info
 	// The parameters come first: defaults and schedules are checked against them.
 	if params := n.get("params"); params != nil {
-		rb.Params = p.params(params, "params")
+		rb.Params = p.params(params, "params", soleHost(n.get("uses")))
 	}
 	ok := p.fields(n, "the front matter", "RB110", frontForm.names(), func(f field) {
 		v := f.value

@@ -33,9 +33,12 @@ type ParamProblem struct {
 	Missing bool   // required and not given
 }
 
+// Newest stands for the newest file, where a start looks for files.
+const Newest = "newest"
+
 // params reads parameter declarations, which are also the fields of a manual
-// step.
-func (p *parser) params(n *node, what string) []Param {
+// step. Files are looked for on the connection host; "": nobody looks.
+func (p *parser) params(n *node, what, host string) []Param {
 	if n.kind != mapNode {
 		p.problem(n.pos, "RB106", fmt.Sprintf("%s must be a map of names to declarations, not %s", what, n.describe()), "")
 		return nil
@@ -50,14 +53,14 @@ func (p *parser) params(n *node, what string) []Param {
 			p.problem(f.pos, "RB106", fmt.Sprintf("%q is a word of the commands and can't name a parameter", f.key), "")
 			continue
 		}
-		if q, ok := p.param(f); ok {
+		if q, ok := p.param(f, host); ok {
 			list = append(list, q)
 		}
 	}
 	return list
 }
 
-func (p *parser) param(f field) (Param, bool) {
+func (p *parser) param(f field, host string) (Param, bool) {
 	q := Param{Name: f.key, Pos: f.pos}
 	n := f.value
 	what := "parameter " + f.key
@@ -134,10 +137,14 @@ func (p *parser) param(f field) (Param, bool) {
 		q.Required = true
 		return q, true
 	}
-	if d := n.get("default"); q.Type == TypeFile && d != nil && d.value == "newest" {
-		p.problem(d.pos, "RB115", fmt.Sprintf("the newest file cannot be the default of %s: no file is looked for when a run starts", q.Name), "look for it in a step: file.latest_backup")
-		q.Required = true
-		return q, true
+	if q.Type == TypeFile {
+		q.On = host
+		p.lookedFor(n.get("max_age"), q)
+		if d := n.get("default"); d != nil && d.value == Newest {
+			p.lookedFor(d, q)
+			q.Default = Newest
+			return q, true
+		}
 	}
 	if d := n.get("default"); d != nil && !d.null() {
 		v, err := q.read(plainValue(d), false)
@@ -320,6 +327,9 @@ func (q Param) rules(v any) error {
 			return fmt.Errorf("must be a channel, as #name, not %q", clip(text))
 		}
 	case TypeFile:
+		if text == Newest && q.On != "" {
+			return nil
+		}
 		name, glob := text, q.From
 		if !strings.Contains(glob, "/") {
 			name = path.Base(text) // the pattern is one of names, in whatever folder
@@ -330,6 +340,32 @@ func (q Param) rules(v any) error {
 		}
 	}
 	return nil
+}
+
+// lookedFor reports a rule of a file that nobody keeps who does not look at it.
+func (p *parser) lookedFor(rule *node, q Param) {
+	if rule != nil && q.On == "" {
+		p.problem(rule.pos, "RB205", fmt.Sprintf("nobody looks for %s: that needs a parameter of the runbook, and one connection of kind host in uses", q.Name), "or look for it in a step: file.latest_backup")
+	}
+}
+
+// soleHost is the connection that files are looked for on: the only one of kind
+// host in uses.
+func soleHost(uses *node) string {
+	if uses == nil || uses.kind != mapNode {
+		return ""
+	}
+	name := ""
+	for _, f := range uses.fields {
+		switch {
+		case f.value.text != "host":
+		case name != "":
+			return ""
+		default:
+			name = f.key
+		}
+	}
+	return name
 }
 
 // bound writes a bound in the parameter's own unit.

@@ -14,7 +14,7 @@ import (
 const everyParam = `---
 format: 1
 runbook: every-param
-uses: { cache: redis }
+uses: { cache: redis, ops: host }
 params:
   prefix: { type: string, default: prod_, pattern: "^[a-z_]+$", max: 10, help: Ours }
   count: { type: int, required: true, min: 1, max: 10, help: How many }

@@ -99,10 +99,11 @@ type Param struct {
 	Pattern  string   // of a string, RE2
 	Max      *float64 // length of a string or list, or greatest number, seconds or bytes
 	Min      *float64
-	Values   []string  // of an enum
-	Of       ParamType // of a list
-	From     string    // glob of a file
-	MaxAge   time.Duration
+	Values   []string      // of an enum
+	Of       ParamType     // of a list
+	From     string        // glob of a file
+	MaxAge   time.Duration // of a file, when a run starts; 0: any
+	On       string        // connection that a file is looked for on, a Folder; "": nowhere
 	Pos      Pos
 }
 

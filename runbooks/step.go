@@ -105,7 +105,7 @@ func (c *checker) resultShape(s *Step, e *entry, block *node) *shape {
 	case s.Do == "run":
 		return &shape{kind: recordKind, fields: map[string]*shape{"id": stringShape, "verdict": stringShape}}
 	case s.Do == "manual" && block != nil && block.get("ask") != nil:
-		s.Ask = c.params(block.get("ask"), "ask")
+		s.Ask = c.params(block.get("ask"), "ask", "")
 		r := &shape{kind: recordKind, fields: map[string]*shape{}}
 		for _, q := range s.Ask {
 			r.fields[q.Name] = paramShape(q)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"opsbot/internal/actions/host"
 	"opsbot/internal/fault"
 	"opsbot/internal/outbox"
 	"opsbot/runbooks"
@@ -531,4 +534,51 @@ recheck: [idle]
 			t.Errorf("the act is %q", r.Attempts[1].Found)
 		}
 	})
+}
+
+// A file that a parameter names is looked for before anything is done: the run
+// has its whole path, and none begins with one that is not there or too old.
+func TestFileParameter(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(name string, age time.Duration) string {
+		path, at := filepath.Join(dir, name), time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	newest := put("new.dump", time.Hour)
+	put("old.dump", 30*time.Hour)
+	ops, err := host.Open(host.Config{Files: map[string]string{"dumps": filepath.Join(dir, "*.dump")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(doc("restoring", step("1. Tell", "id: tell\ndo: redis.look\ntarget: cache\nsave: { path: params.dump }")),
+		"uses: { cache: redis }", "uses: { cache: redis, ops: host }\nparams: { dump: { type: file, from: \"*.dump\", default: newest, max_age: 26h } }", 1)
+	b := newBench(t, text)
+	b.envs[0].Targets["ops"] = runbooks.Target{Environment: "demo", Name: "ops", Kind: "host", Conn: ops}
+	b.serve()
+	for _, given := range []map[string]string{nil, {"dump": "newest"}, {"dump": "new.dump"}, {"dump": newest}} {
+		run, err := b.engine.Start(t.Context(), engine.StartRequest{Runbook: "restoring", Params: given, Actor: ann})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := b.ended(run, engine.Succeeded); !strings.Contains(fmt.Sprint(r.Attempts[0].Saved["path"]), newest) {
+			t.Errorf("%v: the step has %v, want %s", given, r.Attempts[0].Saved, newest)
+		}
+	}
+	for name, want := range map[string]string{
+		"none.dump": "dump: There is no file none.dump. Files are looked for at " + dir,
+		"old.dump":  "and may be at most 26h old. Does what writes such files still run?",
+		"new.sql":   `dump must be the name of a file like *.dump, not "new.sql".`,
+	} {
+		_, err := b.engine.Start(t.Context(), engine.StartRequest{Runbook: "restoring", Params: map[string]string{"dump": name}, Actor: ann})
+		if !strings.Contains(fault.Say(err), want) {
+			t.Errorf("%s: %q", name, fault.Say(err))
+		}
+	}
+	if runs, err := b.runs.List(t.Context(), engine.Query{Limit: 20}); err != nil || len(runs) != 4 {
+		t.Errorf("%d runs on record, want the 4 that began (%v)", len(runs), err)
+	}
 }

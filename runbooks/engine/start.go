@@ -168,6 +168,9 @@ func (e *Engine) prepare(ctx context.Context, req StartRequest, parent *Run) (*R
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := locate(rb, env, values, now); err != nil {
+		return nil, nil, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a run's id: %w", err)
@@ -186,6 +189,34 @@ func (e *Engine) prepare(ctx context.Context, req StartRequest, parent *Run) (*R
 		run.Locks = e.lockKeys(ctx, rb, env)
 	}
 	return run, rb, nil
+}
+
+// locate looks for the files that parameters name, puts their whole paths in
+// the place of names, and refuses those that are not there or too old.
+func locate(rb *runbooks.Runbook, env *Environment, values map[string]any, now time.Time) error {
+	for _, q := range rb.Params {
+		name, given := values[q.Name].(string)
+		folder, ok := env.Targets[q.On].Conn.(runbooks.Folder)
+		if !ok || !given || q.Type != runbooks.TypeFile {
+			continue
+		}
+		var f runbooks.File
+		var err error
+		if name == runbooks.Newest {
+			f, err = folder.Newest(q.From)
+		} else {
+			f, err = folder.Named(q.From, name)
+		}
+		if err != nil {
+			return fault.New(fault.KindOf(err), "%s: %s", q.Name, fault.Say(err)).Because(err)
+		}
+		if age := now.Sub(f.Modified); q.MaxAge > 0 && age > q.MaxAge {
+			return fault.New(fault.Conflict, "%s: %s is %s old, and may be at most %s old.", q.Name, f.Path, runbooks.DurationText(age.Round(time.Second)), runbooks.DurationText(q.MaxAge)).
+				Hinted("Does what writes such files still run?")
+		}
+		values[q.Name] = f.Path
+	}
+	return nil
 }
 
 // announce is what a start says: the card, and its one mention of the starter.

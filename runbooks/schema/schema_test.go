@@ -166,13 +166,15 @@ func TestFine(t *testing.T) {
 		front + "verified: 2026-03-31\nnumber: 7\naliases: [b, c-d]\ntags: x\nseverity: critical\nestimate: 1h30m\n",
 		front + "lock: [cache, api/*]\nlock_wait: 5m\nroles: { run: sre, approve: [sre, dba] }\n",
 		front + "lock_wait: refuse\nschedule: [{ cron: \"0 8 * * 1\", tz: Europe/Berlin, params: { want: 0.5 }, missed: skip }]\nalerts: [{ alertname: X, severity: 1 }]\n",
+		strings.Replace(strings.Replace(front, "api: http", "api: http, ops: host, database: \"postgres?\"", 1), "params: { want: { type: float, default: 0.6 } }",
+			"params: { f: { type: file, from: \"*.log\", max_age: 24h, default: newest } }", 1),
 		strings.Replace(front, "params: { want: { type: float, default: 0.6 } }", `params:
   s: { type: string, pattern: "^a$", max: 5, required: true, help: x }
   i: { type: int, min: 1, max: 3, default: 2 }
   d: { type: duration, min: 5s, max: 1m, default: 30s }
   b: { type: bytes, min: 1MiB, default: 512MiB }
   e: { type: enum, values: [x, y], default: x }
-  f: { type: file, from: "*.log", max_age: 24h }
+  f: { type: file, from: "*.log", default: a.log }
   l: { type: list, of: int, max: 3, default: [1, 2] }
   y: { type: bool, default: true }`, 1),
 	} {
