@@ -373,6 +373,7 @@ func (k *worker) open(ctx context.Context, j job, form commands.Form) (sorry str
 	if time.Since(j.item.Received) > triggerLife+time.Second {
 		return late
 	}
+	form.Message = j.req.Actor.Message
 	err := k.w.call(ctx, "views.open", func(ctx context.Context) error {
 		_, err := k.w.api.OpenViewContext(ctx, j.trigger, blocks.View(form))
 		return err

@@ -73,6 +73,9 @@ type Form struct {
 	Keep map[string]string
 	// Where is the conversation that the submission belongs to.
 	Where outbox.Conversation
+	// Message is the one whose button asked for the form: the submission's act is
+	// that click's. See access.Actor.
+	Message string
 	// Else is said where no form can be opened: what to type instead.
 	Else string
 }

@@ -103,6 +103,9 @@ func Click(cb slack.InteractionCallback, key string) (commands.Request, bool) {
 	}
 	a := cb.ActionCallback.BlockActions[0]
 	req := commands.Request{Key: key, Actor: presser(cb), Where: place(cb)}
+	if ts := orElse(cb.Container.MessageTs, cb.Message.Timestamp); ts != "" && req.Where.Channel != "" {
+		req.Actor.Message = req.Where.Channel + "/" + ts
+	}
 	switch id := a.ActionID; {
 	case a.Value == "":
 		return commands.Request{}, false

@@ -154,8 +154,10 @@ func TestClick(t *testing.T) {
 				}
 				got = append(got, req)
 			}
+			presser := ann
+			presser.Message = "C1/1.000001"
 			for i := range tt.want {
-				tt.want[i].Key, tt.want[i].Actor, tt.want[i].Where = "k", ann, where
+				tt.want[i].Key, tt.want[i].Actor, tt.want[i].Where = "k", presser, where
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)

@@ -28,6 +28,7 @@ type memory struct {
 	Keep    map[string]string `json:"k,omitempty"`
 	Channel string            `json:"c,omitempty"`
 	Thread  string            `json:"t,omitempty"`
+	Message string            `json:"g,omitempty"`
 }
 
 // View shows a form as a modal. Its private_metadata carries all that the
@@ -45,7 +46,7 @@ func View(f commands.Form) slack.ModalViewRequest {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(memory{
 		Action: f.Action, Subject: f.Subject, Must: f.Must, Keep: f.Keep,
-		Channel: f.Where.Channel, Thread: f.Where.Thread,
+		Channel: f.Where.Channel, Thread: f.Where.Thread, Message: f.Message,
 	})
 	private := strings.TrimSpace(meta.String())
 	if err != nil || units(private) > maxMetadata || len(f.Fields) > maxFields {
@@ -266,8 +267,10 @@ func Submission(cb slack.InteractionCallback, key string) (commands.Request, boo
 	for k, v := range mem.Keep {
 		values[k] = v
 	}
+	who := presser(cb)
+	who.Message = mem.Message
 	return commands.Request{
-		Key: key, Actor: presser(cb), Where: outbox.Conversation{Channel: mem.Channel, Thread: mem.Thread},
+		Key: key, Actor: who, Where: outbox.Conversation{Channel: mem.Channel, Thread: mem.Thread},
 		Action: mem.Action, Subject: mem.Subject, Values: values,
 	}, true
 }

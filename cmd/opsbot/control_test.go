@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
+	"opsbot/internal/store"
 	"opsbot/internal/store/storetest"
 	"opsbot/runbooks/engine"
 )
@@ -278,6 +280,17 @@ func TestSteeringFromSlack(t *testing.T) {
 	for _, act := range []string{"start", "refuse", "retry", "skip", "pause", "done", "resume", "stop", "end"} {
 		if !strings.Contains(log, `"act":"`+act+`"`) {
 			t.Errorf("the audit log has no %s:\n%s", act, log)
+		}
+	}
+	// A click is on record with its message, also when a form came in between; what
+	// was typed has none.
+	for line := range strings.Lines(log) {
+		var e store.AuditRow
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]string{"done": form.Channel + "/" + form.TS, "skip": "", "pause": ""}[e.Act]; e.Actor.Message != want && (e.Act == "done" || e.Act == "skip" || e.Act == "pause") {
+			t.Errorf("%s by %s is of the message %q, want %q", e.Act, e.Actor.Name, e.Actor.Message, want)
 		}
 	}
 	last := fmt.Sprintf(`{"seq":%d,`, strings.Count(log, "\n"))

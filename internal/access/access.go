@@ -23,6 +23,9 @@ type Actor struct {
 	ID   string    `json:"id"`             // Slack user id, or the schedule's name
 	Name string    `json:"name,omitempty"` // display name, may be empty
 	Via  string    `json:"via,omitempty"`  // "slack" or "terminal": where this act was made
+	// Message is the one whose button was clicked in this act, as CHANNEL/TS; ""
+	// for any other act.
+	Message string `json:"message,omitempty"`
 }
 
 // Same reports whether a and b are one identity, whatever their names and
