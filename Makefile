@@ -4,6 +4,9 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 SHELL   := /bin/bash
 
+# Tests of the engine that the race detector makes ten times slower: test-race has them with it.
+SLOW_UNDER_RACE := ^TestReplicas$$|^TestScheduleYear$$/^sqlite$$
+
 .DEFAULT_GOAL := help
 .PHONY: help test test-short test-race test-docker test-crash test-replicas test-image check setup build bench fuzz image
 
@@ -11,17 +14,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: setup check ## everything CI runs, on real servers: linters, packages with the race detector, stories without (see test-race)
-	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -skip '^TestReplicas$$' -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v -e /runbooks/trial -e /cmd/opsbot)
-	.ci/with-postgres $(GO) test -run '^TestReplicas$$' ./runbooks/engine
+	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -skip '$(SLOW_UNDER_RACE)' -timeout 30m -parallel 10 $$($(GO) list ./... | grep -v -e /runbooks/trial -e /cmd/opsbot)
+	.ci/with-postgres $(GO) test -run '$(SLOW_UNDER_RACE)' ./runbooks/engine
 	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -timeout 30m -parallel 14 ./runbooks/trial ./cmd/opsbot
 	.ci/docker-tests
 
-test-short: ## what needs no server: seconds, anywhere Go runs
+test-short: ## what needs no server: minutes, anywhere Go runs
 	$(GO) test -short -parallel 10 ./...
 
-test-race: ## the stories of cmd/opsbot, and the replicas, with the race detector; `make test` has all else with it
+test-race: ## the stories of cmd/opsbot, the replicas and a year on SQLite, with the race detector; `make test` has all else with it
 	OPSBOT_TEST_ENGINE=0 .ci/with-postgres $(GO) test -race -timeout 40m -parallel 6 ./cmd/opsbot
-	.ci/with-postgres $(GO) test -race -run '^TestReplicas$$' ./runbooks/engine
+	.ci/with-postgres $(GO) test -race -run '$(SLOW_UNDER_RACE)' ./runbooks/engine
 
 test-docker: setup ## every test on Docker and Compose: builds the Compose plugin the first time (minutes, cached)
 	.ci/compose
