@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,13 +35,9 @@ func (c *Conn) glob(name string) (string, error) {
 	return glob, nil
 }
 
-// newest returns the file of a name that was modified last, whatever its name
-// says, and how many there are. Links and folders do not count.
-func (c *Conn) newest(name string) (file, int, error) {
-	glob, err := c.glob(name)
-	if err != nil {
-		return file{}, 0, err
-	}
+// matching are the files that a configured path matches, and how many links and
+// folders do, which do not count.
+func matching(glob string) (files []file, others int, err error) {
 	dir, pattern := filepath.Split(glob)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -48,11 +45,9 @@ func (c *Conn) newest(name string) (file, int, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			says = "is not there"
 		}
-		return file{}, 0, fault.New(fault.NotFound, "The folder %s %s.", dir, says).
+		return nil, 0, fault.New(fault.NotFound, "The folder %s %s.", dir, says).
 			Hinted("Is it mounted where opsbot runs, and readable for it?").Because(err)
 	}
-	var last file
-	n, others := 0, 0
 	for _, e := range entries {
 		if ok, _ := filepath.Match(pattern, e.Name()); !ok {
 			continue
@@ -65,19 +60,32 @@ func (c *Conn) newest(name string) (file, int, error) {
 			others++
 			continue
 		}
-		n++
-		if f := (file{filepath.Join(dir, e.Name()), info.Size(), info.ModTime()}); last.path == "" || !f.modified.Before(last.modified) {
-			last = f
-		}
+		files = append(files, file{filepath.Join(dir, e.Name()), info.Size(), info.ModTime()})
 	}
-	if n == 0 {
+	return files, others, nil
+}
+
+// newest returns the file of a name that was modified last, whatever its name
+// says, and how many there are. Links and folders do not count.
+func (c *Conn) newest(name string) (file, int, error) {
+	glob, err := c.glob(name)
+	if err != nil {
+		return file{}, 0, err
+	}
+	files, others, err := matching(glob)
+	if err != nil {
+		return file{}, 0, err
+	}
+	if len(files) == 0 {
 		err := fault.New(fault.NotFound, "No file is %s.", glob)
 		if others > 0 {
 			err = err.Hinted("%d that match are links or folders, which do not count.", others)
 		}
 		return file{}, 0, err
 	}
-	return last, n, nil
+	return slices.MaxFunc(files, func(a, b file) int {
+		return cmp.Or(a.modified.Compare(b.modified), strings.Compare(a.path, b.path))
+	}), len(files), nil
 }
 
 // one returns a file that must be among those of a name.

@@ -1,8 +1,8 @@
 package host
 
 import (
+	"cmp"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,42 +12,44 @@ import (
 	"opsbot/runbooks"
 )
 
-// known are the files of all names that fit the pattern, newest first. Folders
-// that cannot be read have none.
-func (c *Conn) known(pattern string) []file {
+// known are the files of all names that fit the pattern, newest first. A folder
+// that cannot be read is an error, unless the pattern is one of another folder:
+// what is not seen there may be the newest.
+func (c *Conn) known(pattern string) ([]file, error) {
+	whole := strings.Contains(pattern, "/")
 	var list []file
 	for _, name := range slices.Sorted(maps.Keys(c.config.Files)) {
-		dir, glob := filepath.Split(c.config.Files[name])
-		entries, err := os.ReadDir(dir)
-		if err != nil {
+		glob := c.config.Files[name]
+		if here, _ := filepath.Match(filepath.Dir(pattern), filepath.Dir(glob)); whole && !here {
 			continue
 		}
-		for _, e := range entries {
-			path := filepath.Join(dir, e.Name())
-			target := e.Name()
-			if strings.Contains(pattern, "/") {
-				target = path
+		files, _, err := matching(glob)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			target := f.path
+			if !whole {
+				target = filepath.Base(f.path)
 			}
-			ours, _ := filepath.Match(glob, e.Name())
-			fits, _ := filepath.Match(pattern, target)
-			if info, err := e.Info(); err == nil && ours && fits && info.Mode().IsRegular() {
-				list = append(list, file{path, info.Size(), info.ModTime()})
+			if fits, _ := filepath.Match(pattern, target); fits {
+				list = append(list, f)
 			}
 		}
 	}
 	slices.SortFunc(list, func(a, b file) int {
-		if n := b.modified.Compare(a.modified); n != 0 {
-			return n
-		}
-		return strings.Compare(a.path, b.path)
+		return cmp.Or(b.modified.Compare(a.modified), strings.Compare(a.path, b.path))
 	})
-	return slices.CompactFunc(list, func(a, b file) bool { return a.path == b.path })
+	return slices.CompactFunc(list, func(a, b file) bool { return a.path == b.path }), nil
 }
 
 // Newest implements runbooks.Folder. Only files that the configuration names
 // are looked at.
 func (c *Conn) Newest(pattern string) (runbooks.File, error) {
-	list := c.known(pattern)
+	list, err := c.known(pattern)
+	if err != nil {
+		return runbooks.File{}, err
+	}
 	if len(list) == 0 {
 		return runbooks.File{}, fault.New(fault.NotFound, "There is no file like %s.", pattern).Hinted("%s", c.where())
 	}
@@ -59,7 +61,11 @@ func (c *Conn) Newest(pattern string) (runbooks.File, error) {
 
 // Named implements runbooks.Folder.
 func (c *Conn) Named(pattern, name string) (runbooks.File, error) {
-	list := slices.DeleteFunc(c.known(pattern), func(f file) bool { return f.path != name && filepath.Base(f.path) != name })
+	list, err := c.known(pattern)
+	if err != nil {
+		return runbooks.File{}, err
+	}
+	list = slices.DeleteFunc(list, func(f file) bool { return f.path != name && filepath.Base(f.path) != name })
 	switch len(list) {
 	case 0:
 		return runbooks.File{}, fault.New(fault.NotFound, "There is no file %s.", clip(name)).Hinted("%s", c.where())

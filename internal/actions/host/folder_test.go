@@ -32,7 +32,7 @@ func TestFolder(t *testing.T) {
 	if err := os.Symlink(at("secret.dump"), at("a/link.dump")); err != nil {
 		t.Fatal(err)
 	}
-	conn := open(t, host.Config{Files: map[string]string{"a": at("a/*"), "again": at("a/o*"), "b": at("b/*.dump"), "gone": at("c/*")}})
+	conn := open(t, host.Config{Files: map[string]string{"a": at("a/*"), "again": at("a/o*"), "b": at("b/*.dump")}})
 	for _, c := range []struct {
 		pattern, name string // "" is the newest
 		want          string
@@ -63,6 +63,14 @@ func TestFolder(t *testing.T) {
 		if c.want == "" && (fault.KindOf(err) != c.kind || !strings.Contains(fault.Say(err), c.says)) {
 			t.Errorf("%q of %s: %v", c.name, c.pattern, err)
 		}
+	}
+	// A folder that cannot be read may have a newer one; elsewhere it does not matter.
+	gone := open(t, host.Config{Files: map[string]string{"a": at("a/*"), "gone": at("c/*")}})
+	if _, err := gone.Newest("*.dump"); fault.KindOf(err) != fault.NotFound || !strings.Contains(fault.Say(err), at("c")+"/ is not there") {
+		t.Errorf("with a folder that is not there: %v", err)
+	}
+	if f, err := gone.Newest(at("a/*.dump")); err != nil || f.Path != at("a/one.dump") {
+		t.Errorf("beside a folder that is not there: %+v, %v", f, err)
 	}
 	put(t, at("a/future.dump"), "the clock is wrong", -time.Hour)
 	if _, err := conn.Newest("*.dump"); fault.KindOf(err) != fault.Conflict {
