@@ -28,6 +28,13 @@ type Actor struct {
 	Message string `json:"message,omitempty"`
 }
 
+// WithoutMessage is the actor as it is kept for later acts, which are not that
+// click's.
+func (a Actor) WithoutMessage() Actor {
+	a.Message = ""
+	return a
+}
+
 // Same reports whether a and b are one identity, whatever their names and
 // wherever they act.
 func (a Actor) Same(b Actor) bool {

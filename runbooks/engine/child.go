@@ -160,7 +160,7 @@ func (w *worker) beget(step *runbooks.Step, n runbooks.Next, a Attempt) (parked 
 		return refused(err)
 	}
 	env, _ := w.e.settings.Load().environment(r.Environment)
-	change := w.e.announce(child, rb)
+	change := w.e.announce(child, rb, r.Starter)
 	begun := a
 	begun.Result, begun.Found = encodeCall(call{Run: child.ID}), "runs "+child.Title
 	for {
@@ -178,7 +178,7 @@ func (w *worker) beget(step *runbooks.Step, n runbooks.Next, a Attempt) (parked 
 		if !queue(child, rb, locked, refusal) {
 			return refused(refusal)
 		}
-		change = w.e.announce(child, rb)
+		change = w.e.announce(child, rb, r.Starter)
 	}
 }
 

@@ -158,11 +158,11 @@ func (e *Engine) startRollback(ctx context.Context, from *Run, req StartRequest)
 	run := &Run{
 		ID: id.String(), Runbook: from.Runbook, Title: fmt.Sprintf("Rollback of R%d (%s)", from.Number, from.Title),
 		Digest: from.Digest, Text: from.Text, Environment: env.Name, Critical: env.Critical, Params: from.Params,
-		Starter: req.Actor, Origin: from.Origin, RequestKey: req.RequestKey, Subject: from.Subject, RootID: id.String(), Undoes: from.ID,
+		Starter: req.Actor.WithoutMessage(), Origin: from.Origin, RequestKey: req.RequestKey, Subject: from.Subject, RootID: id.String(), Undoes: from.ID,
 		State: Ready, Phase: PhaseRollback, Cursor: first(rb, PhaseRollback), Created: now, Locks: e.lockKeys(ctx, rb, env),
 		Attempts: history(from),
 	}
-	made, err := e.create(ctx, run, rb)
+	made, err := e.create(ctx, run, rb, req.Actor)
 	if err != nil {
 		return nil, err
 	}

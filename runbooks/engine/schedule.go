@@ -222,7 +222,7 @@ func (e *Engine) fire(ctx context.Context, s *settings, k scheduled, a Appointme
 
 // fired commits the start of a run.
 func (e *Engine) fired(ctx context.Context, k scheduled, f Fire, run *Run, rb *runbooks.Runbook, late bool) (*Run, error) {
-	f.Run, f.Change = run, e.announce(run, rb)
+	f.Run, f.Change = run, e.announce(run, rb, run.Starter)
 	if late {
 		f.Change.Notices = append(f.Change.Notices, run.line(outbox.Line{
 			Text: fmt.Sprintf("It was due at %s, and nothing of opsbot was running then. Other starts that were missed since are not made up for.", k.stamp(f.Firing.At))}))

@@ -100,12 +100,12 @@ func (e *Engine) start(ctx context.Context, req StartRequest) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.create(ctx, run, rb)
+	return e.create(ctx, run, rb, req.Actor)
 }
 
 // create puts a run on record that nothing speaks against but its locks.
-func (e *Engine) create(ctx context.Context, run *Run, rb *runbooks.Runbook) (*Run, error) {
-	made, err := e.store.Create(ctx, run, e.announce(run, rb))
+func (e *Engine) create(ctx context.Context, run *Run, rb *runbooks.Runbook, by access.Actor) (*Run, error) {
+	made, err := e.store.Create(ctx, run, e.announce(run, rb, by))
 	var locked *LockedError
 	for errors.As(err, &locked) {
 		env, _ := e.settings.Load().environment(run.Environment)
@@ -113,7 +113,7 @@ func (e *Engine) create(ctx context.Context, run *Run, rb *runbooks.Runbook) (*R
 		if !queue(run, rb, locked, refusal) {
 			return nil, refusal
 		}
-		made, err = e.store.Create(ctx, run, e.announce(run, rb))
+		made, err = e.store.Create(ctx, run, e.announce(run, rb, by))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", rb.Slug, err)
@@ -178,7 +178,7 @@ func (e *Engine) prepare(ctx context.Context, req StartRequest, parent *Run) (*R
 	run := &Run{
 		ID: id.String(), Runbook: rb.Slug, Title: rb.Title, Digest: rb.Digest, Text: rb.Text,
 		Environment: env.Name, Critical: env.Critical, Params: rb.EncodeParams(values),
-		Starter: req.Actor, Origin: req.Origin, RequestKey: req.RequestKey, Subject: req.Subject,
+		Starter: req.Actor.WithoutMessage(), Origin: req.Origin, RequestKey: req.RequestKey, Subject: req.Subject,
 		RootID: id.String(), DryRun: req.DryRun,
 		State: Ready, Phase: PhaseMain, Cursor: first(rb, PhaseMain), Created: now,
 	}
@@ -197,7 +197,7 @@ func locate(rb *runbooks.Runbook, env *Environment, values map[string]any, now t
 	for _, q := range rb.Params {
 		name, given := values[q.Name].(string)
 		folder, ok := env.Targets[q.On].Conn.(runbooks.Folder)
-		if !ok || !given || q.Type != runbooks.TypeFile {
+		if !ok || !given {
 			continue
 		}
 		var f runbooks.File
@@ -220,7 +220,8 @@ func locate(rb *runbooks.Runbook, env *Environment, values map[string]any, now t
 }
 
 // announce is what a start says: the card, and its one mention of the starter.
-func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
+// by is the starter in the very act.
+func (e *Engine) announce(run *Run, rb *runbooks.Runbook, by access.Actor) Change {
 	text := fmt.Sprintf("Started %s on %s. This thread follows it.", run.Title, run.Environment)
 	if run.DryRun {
 		text = fmt.Sprintf("Started a dry run of %s on %s: nothing will be changed.", run.Title, run.Environment)
@@ -240,7 +241,7 @@ func (e *Engine) announce(run *Run, rb *runbooks.Runbook) Change {
 	}
 	return Change{
 		Notices: []outbox.Notice{runNotice(run, rb), said},
-		Audit:   []AuditEntry{{Actor: run.Starter, Act: "start", Run: run.ID, Digest: run.Digest, Outcome: "started", Detail: run.Runbook + " on " + run.Environment}},
+		Audit:   []AuditEntry{{Actor: by, Act: "start", Run: run.ID, Digest: run.Digest, Outcome: "started", Detail: run.Runbook + " on " + run.Environment}},
 	}
 }
 
