@@ -198,15 +198,18 @@ func part(rb *runbooks.Runbook, section runbooks.Section, when string, steps []*
 }
 
 func node(rb *runbooks.Runbook, s *runbooks.Step) Node {
-	n := Node{ID: s.ID, Title: s.Title, Effect: s.Effect, Does: does(s), Loop: loops(s), Gates: gates(rb, s), Next: s.When != nil || rb.Optional(s.Target)}
+	n := Node{ID: s.ID, Title: s.Title, Effect: s.Effect, Does: does(s), Loop: loops(s), Gates: gates(rb, s)}
 	if s.Group != nil {
 		n.Group = s.Group.Title
 	}
+	var only []string
 	if s.When != nil {
-		n.Only = s.When.String()
-	} else if rb.Optional(s.Target) {
-		n.Only = "there is a connection " + s.Target
+		only = append(only, s.When.String())
 	}
+	if rb.Optional(s.Target) {
+		only = append(only, "there is a connection "+s.Target)
+	}
+	n.Only, n.Next = strings.Join(only, ", and "), only != nil
 	names := make([]string, 0, len(s.With))
 	for name := range s.With {
 		names = append(names, name)

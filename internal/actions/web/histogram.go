@@ -68,17 +68,14 @@ func (h histogram) quantile(q float64) *float64 {
 		return nil
 	}
 	low, below := 0.0, 0.0
-	for _, le := range bounds {
+	for _, le := range bounds[:len(bounds)-1] { // all but infinity
 		n := h[le]
-		if n >= rank && n > below && !math.IsInf(le, 1) {
+		if n >= rank && n > below {
 			if le <= 0 {
 				return &le
 			}
 			at := low + (le-low)*(rank-below)/(n-below)
 			return &at
-		}
-		if math.IsInf(le, 1) {
-			break
 		}
 		low, below = max(0, le), max(below, n)
 	}
