@@ -126,7 +126,7 @@ func (s *sender) roomless(ctx context.Context, d outbox.Delivery, r outbox.Room,
 	default:
 		why = fmt.Sprintf("Slack refuses it (%s)", w)
 	}
-	if e := again(ctx, func() error { return s.rooms.RoomFailed(ctx, r, fmt.Sprint(d.ID), why) }); e != nil {
+	if e := again(ctx, func() error { return s.rooms.RoomFailed(ctx, r, fmt.Sprintf("%d.%d", d.ID, d.Version), why) }); e != nil {
 		s.log.Error("say that there is no room", "incident", r.Incident, "error", e)
 		return // the lease runs out, and it is tried again
 	}
